@@ -142,24 +142,40 @@ def c_header(spec: dict) -> str:
 
 def markdown(spec: dict) -> str:
     """One page: constants, registers, codes, records."""
-    out = ["# Registers and ring records", "", f"{NOTE} What they mean together: "
-           "[device-interface.md](device-interface.md).", "", "## Constants", "",
-           "| name | value | meaning |", "|---|---|---|"]
+    out = [
+        "# Registers and ring records",
+        "",
+        f"{NOTE} What they mean together: [device-interface.md](device-interface.md).",
+        "",
+        "## Constants",
+        "",
+        "| name | value | meaning |",
+        "|---|---|---|",
+    ]
     out += [f"| {n} | {c['value']:#x} | {c['doc']} |" for n, c in spec["constants"].items()]
     out += ["", "## Registers", "", "| offset | name | access | meaning |", "|---|---|---|---|"]
-    out += [f"| {r['offset']:#06x} | {n} | {r['access']} | {r['doc']} |"
-            for n, r in spec["registers"].items()]
+    out += [
+        f"| {r['offset']:#06x} | {n} | {r['access']} | {r['doc']} |" for n, r in spec["registers"].items()
+    ]
     out += ["", "## Codes"]
     for name, values in spec["enums"].items():
-        out += ["", f"### {name}", "", f"{values['doc']}.", "", "| value | name | meaning |",
-                "|---|---|---|"]
+        out += ["", f"### {name}", "", f"{values['doc']}.", "", "| value | name | meaning |", "|---|---|---|"]
         out += [f"| {v['value']} | {k} | {v['doc']} |" for k, v in values.items() if k != "doc"]
     out += ["", "## Records"]
     for name, r in spec["records"].items():
-        out += ["", f"### {name}", "", f"{r['doc']}.", "", "| word | bits | field | meaning |",
-                "|---|---|---|---|"]
-        out += [f"| {f['word']} | {f['lsb'] + f['width'] - 1}:{f['lsb']} | {f['name']} | "
-                f"{f['doc']} |" for f in r["fields"]]
+        out += [
+            "",
+            f"### {name}",
+            "",
+            f"{r['doc']}.",
+            "",
+            "| word | bits | field | meaning |",
+            "|---|---|---|---|",
+        ]
+        out += [
+            f"| {f['word']} | {f['lsb'] + f['width'] - 1}:{f['lsb']} | {f['name']} | {f['doc']} |"
+            for f in r["fields"]
+        ]
     return "\n".join(out) + "\n"
 
 
@@ -174,8 +190,9 @@ OUTPUTS = {
 def stale(root: Path = ROOT) -> list[str]:
     """Paths of generated files that differ from what device.toml gives."""
     spec = load()
-    return [p for p, make in OUTPUTS.items()
-            if not (root / p).exists() or (root / p).read_text() != make(spec)]
+    return [
+        p for p, make in OUTPUTS.items() if not (root / p).exists() or (root / p).read_text() != make(spec)
+    ]
 
 
 def main() -> int:

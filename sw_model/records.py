@@ -50,7 +50,4 @@ class Record:
     def unpack(self, row: NDArray) -> dict[str, int]:
         """All fields of one row of 4 uint64, by lower-case name."""
         words = [int(w) for w in row]
-        return {
-            f.name.lower(): (words[f.word] >> f.lsb) & ((1 << f.width) - 1)
-            for f in self.fields.values()
-        }
+        return {f.name.lower(): (words[f.word] >> f.lsb) & ((1 << f.width) - 1) for f in self.fields.values()}

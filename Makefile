@@ -1,0 +1,65 @@
+# `make help` lists the targets. Everything runs from .venv, which is made from requirements.txt.
+SHELL   := /bin/bash
+PYTHON  ?= python3
+VENV    := .venv
+PY      := $(VENV)/bin/python
+
+# make sim
+TRACE    ?= traces/sort.svmt
+SEED     ?= 1
+SIM      ?= verilator
+WAVES    ?= 0
+PRESSURE ?= 1
+LIMIT    ?= 0
+# make test
+JOBS     ?= 2
+TESTS    ?= tests
+
+export SIM SEED
+
+.PHONY: help sim test bench lint generate record mutants soak clean tools
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@echo 'Settings: TRACE=file SEED=n SIM=verilator|icarus WAVES=1 PRESSURE=0..4 LIMIT=accesses (sim); JOBS=n TESTS=path (test)'
+
+tools:
+	@missing=; for t in $(PYTHON):python3 g++:g++ make:make perl:perl; do \
+	   command -v $${t%%:*} >/dev/null || missing="$$missing $${t##*:}"; done; \
+	 command -v $(PYTHON) >/dev/null && { $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || missing="$$missing python3-venv"; }; \
+	 if [ -n "$$missing" ]; then echo "missing system tools: install them with: apt-get install$$missing" >&2; exit 1; fi
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python3 is %d.%d: 3.11 or newer is needed; set PYTHON=" % sys.version_info[:2])'
+
+$(VENV)/.stamp: requirements.txt | tools
+	@echo 'setting up $(VENV) (once)'
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install -qq --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+sim: $(VENV)/.stamp ## run a recorded program through the device MMU, with summary and build/sim/report.json
+	@$(PY) -m tb.run_sim --trace '$(TRACE)' --seed $(SEED) --sim $(SIM) --waves $(WAVES) --pressure $(PRESSURE) --limit $(LIMIT)
+
+test: $(VENV)/.stamp ## run the whole regression
+	@$(PY) -m pytest -q -n $(JOBS) --dist worksteal $(TESTS)
+
+bench: $(VENV)/.stamp ## measure latency, throughput and simulation speed beside the peers' figures
+	@$(PY) -m tb.bench
+
+lint: $(VENV)/.stamp ## verilator -Wall, verible, yosys and ruff
+	@$(PY) -m tb.lint
+
+generate: $(VENV)/.stamp ## write the register and record views from interface/device.toml
+	@$(PY) interface/generate.py
+
+record: $(VENV)/.stamp ## record a program: make record CMD="sort -n file" [OUT=trace.svmt]
+	@$(PY) -m tb.record -o '$(or $(OUT),build/record.svmt)' -- $(CMD)
+
+mutants: $(VENV)/.stamp ## plant every known bug and see that a test or the oracle finds it
+	@$(PY) -m pytest -q -n $(JOBS) --mutants $(TESTS)
+
+soak: $(VENV)/.stamp ## random seeds until interrupted; each seed is printed
+	@$(PY) -m tb.soak
+
+clean: ## remove what was built (not .venv)
+	@rm -rf build .pytest_cache .ruff_cache
