@@ -25,11 +25,8 @@ help: ## this list
 	@echo 'Settings: TRACE=file SEED=n SIM=verilator|icarus WAVES=1 PRESSURE=0..4 LIMIT=accesses (sim); JOBS=n TESTS=path (test)'
 
 tools:
-	@missing=; for t in $(PYTHON):python3 g++:g++ make:make perl:perl; do \
-	   command -v $${t%%:*} >/dev/null || missing="$$missing $${t##*:}"; done; \
-	 command -v $(PYTHON) >/dev/null && { $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || missing="$$missing python3-venv"; }; \
-	 if [ -n "$$missing" ]; then echo "missing system tools: install them with: apt-get install$$missing" >&2; exit 1; fi
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python3 is %d.%d: 3.11 or newer is needed; set PYTHON=" % sys.version_info[:2])'
+	@command -v $(PYTHON) >/dev/null || { echo 'missing system tools; install them with: apt-get install python3 python3-venv' >&2; exit 1; }
+	@$(PYTHON) tb/check_system.py
 
 $(VENV)/.stamp: requirements.txt | tools
 	@echo 'setting up $(VENV) (once)'
