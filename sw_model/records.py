@@ -31,7 +31,7 @@ class Record:
 
         Raises KeyError for an unknown field and OverflowError for a value that does not fit.
         """
-        n = max([1] + [len(v) for v in values.values() if isinstance(v, np.ndarray)])
+        n = next((len(v) for v in values.values() if isinstance(v, np.ndarray)), 1)
         rows = np.zeros((n, WORDS), dtype="<u8")
         for key, value in values.items():
             f = self.fields[key.upper()]

@@ -52,6 +52,7 @@ def test_records_pack_and_unpack():
     assert di.CMD.unpack(rows[1])["pasid"] == 0xFFFFF
     assert di.CMD.get(rows, "va").tolist() == [0xFFFF_FFFF_F000] * 2
     assert di.CMD.unpack(rows[0])["npages"] == 512
+    assert di.CMD.pack(op=1, va=np.zeros(0, np.uint64)).shape == (0, 4)
 
 
 def test_a_value_that_does_not_fit_is_refused():

@@ -1,0 +1,214 @@
+"""Reclaim: reverse-map unmapping, swap-out, dropping of file pages (mm/rmap.c, mm/vmscan.c)."""
+
+from __future__ import annotations
+
+import random
+
+from sw_model.fault import release_page
+from sw_model.mmu_notifier import (
+    MmuNotifierRange,
+    MmuNotifyEvent,
+    mmu_notifier_invalidate_range_end,
+    mmu_notifier_invalidate_range_start,
+)
+from sw_model.pagetable import EXCL, HAS_PAGE, MIG, PAGE_SIZE, PN, SWAP, ZERO, A, D, P, W
+from sw_model.phys import PG_ANON, PG_DIRTY, PG_EXCL, PG_HUGE, PG_LAZYFREE, PG_RESERVED, PhysMem
+from sw_model.sched import point
+from sw_model.thp import split_folio, split_huge_pmd
+from sw_model.vma import VM_ACCESS, VM_WRITE
+
+_NOT_EXCL = ~PG_EXCL & 0xFFFFFFFF
+_NOT_DIRTY = ~PG_DIRTY & 0xFFFFFFFF
+
+
+async def try_to_unmap(phys: PhysMem, pfn: int, slot: int = -1, migrate: bool = False, nr: int = 1) -> bool:
+    """Remove every mapping of the page (of `nr` pages of its folio); True when none is left.
+
+    Entries become swap entries of `slot`, migration entries, or none. The folio is locked and the caller
+    holds a reference, so the mappings' references, dropped before invalidate_range_end as in Linux, never
+    free it. Event CLEAR, once for each contiguous run in a process. Models try_to_unmap, try_to_migrate.
+    """
+    head = int(phys.head[pfn])
+    if nr == 1:
+        for mm, haddr in list(phys.rmap_pmd.get(head, ())):
+            await split_huge_pmd(mm, haddr)
+        runs = [(mm, a, a + PAGE_SIZE, pfn) for mm, a in phys.rmap.get(pfn, ())]
+    else:
+        runs = []
+        for p in range(pfn, pfn + nr):
+            for mm, a in phys.rmap.get(p, ()):
+                for k, (rmm, lo, hi, first) in enumerate(runs):
+                    if rmm is mm and hi == a and p - first == (a - lo) // PAGE_SIZE:
+                        runs[k] = (mm, lo, a + PAGE_SIZE, first)
+                        break
+                else:
+                    runs.append((mm, a, a + PAGE_SIZE, p))
+    for mm, lo, hi, first in runs:
+        pages = range(first, first + (hi - lo) // PAGE_SIZE)
+        if not any((mm, lo + (p - first) * PAGE_SIZE) in phys.rmap.get(p, ()) for p in pages):
+            continue
+        mm.rmap_get()
+        r = MmuNotifierRange(mm, lo, hi, MmuNotifyEvent.CLEAR)
+        await mmu_notifier_invalidate_range_start(r)
+        await mm.page_table_lock.lock()
+        await point("pte", mm)
+        t = mm.pt.pte_table(lo)
+        addr = lo
+        for p in pages:
+            if t is None or addr & 0x1FFFFF == 0:
+                t = mm.pt.pte_table(addr)
+            if t is not None:
+                _unmap_one(phys, mm, t, addr, p, slot, migrate)
+            addr += PAGE_SIZE
+        mm.page_table_lock.unlock()
+        await mmu_notifier_invalidate_range_end(r)
+        mm.rmap_put()
+    return not phys.mapcount[pfn : pfn + nr].any()
+
+
+def _unmap_one(phys: PhysMem, mm, t: list, addr: int, pfn: int, slot: int, migrate: bool) -> None:
+    i = (addr >> 12) & 511
+    e = t[i]
+    if not e & HAS_PAGE or e & ZERO or e >> 12 != pfn:
+        return
+    head = int(phys.head[pfn])
+    anon = bool(phys.flags[head] & PG_ANON)
+    excl = EXCL if anon and phys.flags[pfn] & PG_EXCL else 0
+    if migrate:
+        mm.set_pte(t, i, addr, (pfn << 12) | MIG | excl | (e & (W | A | D)))
+        phys.add_mig(pfn, mm, addr)
+    elif slot >= 0:
+        mm.set_pte(t, i, addr, (slot << 12) | SWAP | excl)
+        phys.swap.dup(slot)
+    else:
+        mm.set_pte(t, i, addr, 0)
+        if anon and (e & D or phys.flags[head] & PG_DIRTY or phys.refcount[head] != 1 + phys.mapcount[pfn]):
+            mm.set_pte(t, i, addr, e)  # MADV_FREE'd, but written or pinned since: it is kept
+            if e & D or phys.flags[head] & PG_DIRTY:
+                phys.flags[head] = int(phys.flags[head]) & ~PG_LAZYFREE
+            return
+    if e & D:
+        phys.flags[head] |= PG_DIRTY
+    if excl:
+        phys.flags[pfn] &= _NOT_EXCL
+    phys.del_rmap(pfn, mm, addr)
+    phys.put_page(pfn)
+
+
+async def remove_migration_ptes(phys: PhysMem, old: int, new: int) -> None:
+    """Turn every migration entry of `old` into a mapping of `new`; sends no event (remove_migration_ptes)."""
+    while old in phys.rmap_mig:
+        mm, addr = phys.rmap_mig[old][0]
+        mm.rmap_get()
+        await mm.page_table_lock.lock()
+        if (mm, addr) in phys.rmap_mig.get(old, ()):
+            t = mm.pt.pte_table(addr)
+            i = (addr >> 12) & 511
+            e = t[i]
+            assert e & MIG and e >> 12 == old
+            vma = mm.vma_list.lookup(addr)
+            flags = vma.vm_flags if vma is not None else 0
+            bits = (e & (A | D)) | (P if flags & VM_ACCESS else PN)
+            if e & EXCL:
+                phys.flags[new] |= PG_EXCL
+            if e & W and flags & VM_WRITE:
+                bits |= W
+            phys.get_page(new)
+            phys.add_rmap(new, mm, addr)
+            phys.del_mig(old, mm, addr)
+            mm.set_pte(t, i, addr, (new << 12) | bits)
+        mm.page_table_lock.unlock()
+        mm.rmap_put()
+
+
+async def reclaim_folio(phys: PhysMem, pfn: int) -> int:
+    """Try to free the page `pfn`; frames freed (0 or 1). Consumes a reference (shrink_folio_list)."""
+    if phys.order_of(pfn) and await split_folio(phys, pfn):
+        phys.put_page(pfn)
+        return 0
+    if not phys.trylock_page(pfn):
+        phys.put_page(pfn)
+        return 0
+    if phys.flags[pfn] & (PG_RESERVED | PG_HUGE):
+        done = False
+    elif phys.flags[pfn] & PG_ANON:
+        done = await _reclaim_anon(phys, pfn)
+    elif pfn in phys.mapping:
+        done = await _reclaim_file(phys, pfn)
+    else:
+        done = False
+    phys.unlock_page(pfn)
+    freed = release_page(phys, pfn)
+    phys.stats["reclaim"] += bool(done and freed)
+    return int(freed)
+
+
+async def _reclaim_anon(phys: PhysMem, pfn: int) -> bool:
+    if phys.flags[pfn] & PG_LAZYFREE and pfn not in phys.slot_of:
+        if await try_to_unmap(phys, pfn):
+            return True
+        if phys.flags[pfn] & PG_LAZYFREE:
+            return False
+    slot = phys.slot_of.get(pfn)
+    if slot is None:
+        try:
+            slot = phys.swap.alloc()
+        except OSError:
+            return False
+        phys.add_to_swap_cache(pfn, slot)
+    await try_to_unmap(phys, pfn, slot=slot)
+    await point("io", phys)
+    if phys.mapcount[pfn] or phys.refcount[pfn] != 2:
+        phys.free_swap_of(pfn)
+        return False
+    if phys.swap.count[slot]:
+        phys.swap.data[slot] = phys.page_view(pfn).tobytes()
+        phys.stats["swap_out"] += 1
+    phys.del_from_swap_cache(pfn)
+    return True
+
+
+async def _reclaim_file(phys: PhysMem, pfn: int) -> bool:
+    file, index = phys.mapping[pfn]
+    if not await try_to_unmap(phys, pfn):
+        return False
+    await point("io", file)
+    if phys.mapcount[pfn] or phys.refcount[pfn] != 2:
+        return False
+    if phys.flags[pfn] & PG_DIRTY:
+        phys.flags[pfn] &= _NOT_DIRTY
+        file.store_page(index, pfn)
+    file.remove_page(index, pfn)
+    return True
+
+
+async def reclaim_pages(phys: PhysMem, n: int, rng: random.Random | None = None) -> int:
+    """Free up to `n` frames, chosen at random with `rng` (default: the memory's own); frames freed.
+
+    The entry point of memory pressure (try_to_free_pages): anonymous pages go to swap, file pages are
+    written back and dropped. Every unmapping sends CLEAR.
+    """
+    rng = rng or phys.rng
+    freed = 0
+    tries = 4 * n + 8
+    folios = phys.folios()
+    while freed < n and tries > 0 and len(folios):
+        tries -= 1
+        pfn = int(folios[int(rng.random() * len(folios))])
+        if phys.refcount[pfn] <= 0 or phys.head[pfn] != pfn:
+            continue
+        if phys.order_of(pfn):
+            pfn += int(rng.random() * 512)
+        phys.get_page(pfn)
+        freed += await reclaim_folio(phys, pfn)
+        if tries % 32 == 0:
+            folios = phys.folios()
+    return freed
+
+
+async def swap_out(phys: PhysMem, pfn: int) -> bool:
+    """Reclaim one page; True when its frame was freed."""
+    if phys.refcount[phys.head[pfn]] <= 0:
+        return False
+    phys.get_page(pfn)
+    return bool(await reclaim_folio(phys, pfn))
