@@ -1,0 +1,407 @@
+"""The HMM mirror API of Linux 5.1, with reference counts that hold.
+
+Names and roles are those of the patch "mm/hmm: use reference counting for HMM struct" (January 2019). Who
+keeps what alive: a mirror holds its `struct hmm`, an active range holds it too, and the hmm holds the
+mm_struct (mmgrab). A callback holds it while it runs. Numbers B.. and F.. are the bugs and fixes listed in
+the history of the patch; each function says which it answers:
+
+- review 1 (no `hmm->mm == NULL` checks): there are none; hmm.mm is valid as long as the hmm is.
+- review 2 (does hmm pin the mm?): an mmgrab of its own, dropped in the delayed free (B6, B7, F3).
+- review 3 (symmetric get and put): `mm_get_hmm(mm)` looks up, `hmm_get(hmm)`/`hmm_put(hmm)` count.
+- review 4 (`range->hmm` and threads): a range belongs to one thread; it is set last and cleared first.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sw_model.hmm import (
+    HMM_PFN_REQ_FAULT,
+    HMM_PFN_REQ_WRITE,
+    PAGE_SHIFT,
+    Walk,
+    WalkBusy,
+    WalkFail,
+)
+from sw_model.locking import KernelBug, Kref, Mutex, RwSem, SpinLock, kfree, warn_on
+from sw_model.mmu_notifier import (
+    MmuNotifier,
+    MmuNotifierOps,
+    MmuNotifierRange,
+    mmu_notifier_call_srcu,
+    mmu_notifier_register_locked,
+    mmu_notifier_unregister_no_release,
+)
+from sw_model.sched import WaitQueue, point
+from sw_model.vma import VM_READ, VM_SPECIAL
+
+
+class HmmUpdate:
+    """struct hmm_update: what a mirror is told. [start, end) in bytes."""
+
+    def __init__(self, start: int, end: int, blockable: bool, event: Any) -> None:
+        self.start = start
+        self.end = end
+        self.blockable = blockable
+        self.event = event
+
+
+class HmmMirrorOps:
+    """struct hmm_mirror_ops: the driver's callbacks."""
+
+    async def sync_cpu_device_pagetables(self, mirror: HmmMirror, update: HmmUpdate) -> int:
+        """The device stops using the range. 0, or -EAGAIN if not blockable and it would block."""
+        raise NotImplementedError
+
+    async def release(self, mirror: HmmMirror) -> None:
+        """The address space goes away. Must not unregister the mirror (F11)."""
+
+
+class HmmMirror:
+    """struct hmm_mirror: one device's view of one process. Embed or subclass it."""
+
+    def __init__(self, ops: HmmMirrorOps | None) -> None:
+        self.ops = ops
+        self.hmm: Hmm | None = None
+        self.lock = Mutex("mirror")
+
+
+class Hmm:
+    """struct hmm: one per process that is mirrored. Made by the first mirror, freed after the last put."""
+
+    def __init__(self, mm: Any) -> None:
+        self.mm = mm
+        self.kref = Kref(1, "hmm")
+        self.lock = SpinLock("hmm")
+        self.ranges: list[HmmVmaRange] = []
+        self.mirrors: list[HmmMirror] = []
+        self.mirrors_sem = RwSem("mirrors")
+        self.mmu_notifier = MmuNotifier(_OPS)
+        self.mmu_notifier.hmm = self  # type: ignore[attr-defined]
+        #: counts invalidations that began; a range is valid while none of them met it
+        self.seq = 1
+        self.active: list[MmuNotifierRange] = []
+        self.wq = WaitQueue("hmm")
+
+
+class HmmVmaRange:
+    """struct hmm_range of 5.1: [start, end) inside one VMA, used by one thread.
+
+    `pfns` is input and output, a uint64 a page with the flags of sw_model.hmm. `default_flags` is added to
+    the request of every page.
+    """
+
+    def __init__(
+        self, vma: Any, start: int, end: int, pfns: NDArray[np.uint64] | None = None, default_flags: int = 0
+    ) -> None:
+        self.vma = vma
+        self.start = start
+        self.end = end
+        self.pfns = np.zeros((end - start) >> PAGE_SHIFT, np.uint64) if pfns is None else pfns
+        self.default_flags = default_flags
+        self.hmm: Hmm | None = None
+        self.begin_seq = 0
+        self.stale_seq = 0
+
+
+# ---- struct hmm ------------------------------------------------------------------------------------------
+
+
+async def hmm_get(hmm: Hmm) -> bool:
+    """kref_get_unless_zero(): the counterpart of hmm_put(), for a pointer that cannot be freed meanwhile."""
+    return await hmm.kref.get_unless_zero()
+
+
+async def mm_get_hmm(mm: Any) -> Hmm | None:
+    """The live hmm of a process with one more reference, or None (hmm_get(mm) of the first version).
+
+    The pointer and the count are read under page_table_lock: hmm_free() clears the pointer under it before
+    the object can go (B5).
+    """
+    async with mm.page_table_lock:
+        hmm = mm.hmm
+        if hmm is not None and await hmm.kref.get_unless_zero():
+            return hmm
+    return None
+
+
+async def hmm_put(hmm: Hmm) -> None:
+    """Drop a reference; the last one frees. Any context that may take page_table_lock."""
+    if await hmm.kref.put():
+        await _hmm_free(hmm)
+
+
+async def hmm_register(mm: Any) -> Hmm:
+    """hmm_get_or_create() of the later versions: the hmm of a process, with one more reference.
+
+    The caller holds mmap_lock for writing and an mm_users reference. Writers are serialised by mmap_lock, so
+    no first creator loses a race, and a dying hmm is simply replaced (B8, F4). The notifier is registered
+    before the pointer is published: whoever finds the hmm gets every invalidation (B9).
+    """
+    mm.mmap_lock.assert_write_held()
+    hmm = await mm_get_hmm(mm)
+    if hmm is not None:
+        return hmm
+    hmm = Hmm(mm)
+    await mm.mmgrab()
+    await mmu_notifier_register_locked(hmm.mmu_notifier, mm)
+    async with mm.page_table_lock:
+        mm.hmm = hmm
+    return hmm
+
+
+async def _hmm_free(hmm: Hmm) -> None:
+    """hmm_free(): unpublish, unlink, and free only when no walker can stand on the notifier (B5, B20, F1)."""
+    mm = hmm.mm
+    async with mm.page_table_lock:
+        if mm.hmm is hmm:
+            mm.hmm = None
+    # Drops the notifier's mm_count; the hmm's own keeps the mm for the delayed part (B6).
+    await mmu_notifier_unregister_no_release(hmm.mmu_notifier, mm)
+
+    async def free_rcu() -> None:
+        warn_on(hmm.ranges or hmm.mirrors, "hmm freed with ranges or mirrors")
+        kfree(hmm.mmu_notifier)
+        kfree(hmm)
+        await mm.mmdrop()
+
+    await mmu_notifier_call_srcu(mm, free_rcu)
+
+
+# ---- notifier callbacks ----------------------------------------------------------------------------------
+
+
+class _HmmNotifierOps(MmuNotifierOps):
+    """hmm_mmu_notifier_ops. The hmm comes from the notifier (container_of), never from mm->hmm (F1).
+
+    SRCU keeps the object while a callback looks at it; when its count is already 0 nobody uses the device
+    through it any more and there is nothing to do (B3, B4).
+    """
+
+    # The core calls end for every notifier when one start fails; the count of active ranges stays paired.
+    end_after_failed_start = True
+
+    async def release(self, subscription: Any, mm: Any) -> None:  # type: ignore[override]
+        """hmm_release(): tells the mirrors under mirrors_sem; none is unregistered meanwhile (B12)."""
+        hmm = subscription.hmm
+        if not await hmm_get(hmm):
+            return
+        async with hmm.mirrors_sem.read():
+            for mirror in list(hmm.mirrors):
+                assert mirror.ops is not None
+                await mirror.ops.release(mirror)
+        await hmm_put(hmm)
+
+    async def invalidate_range_start(self, subscription: Any, range_: MmuNotifierRange) -> int:  # type: ignore[override]
+        """hmm_invalidate_range_start(): 0, or -EAGAIN if not blockable and a mirror would block (F12)."""
+        hmm = subscription.hmm
+        if not await hmm_get(hmm):
+            return 0
+        async with hmm.lock:
+            hmm.active.append(range_)
+            hmm.seq += 1
+            for rng in hmm.ranges:
+                if rng.start < range_.end and range_.start < rng.end:
+                    rng.stale_seq = hmm.seq
+        ret = 0
+        if range_.blockable:
+            await hmm.mirrors_sem.down_read()
+            locked = True
+        else:
+            locked = await hmm.mirrors_sem.down_read_trylock()
+            ret = 0 if locked else -errno.EAGAIN
+        if locked:
+            update = HmmUpdate(range_.start, range_.end, range_.blockable, range_.event)
+            for mirror in hmm.mirrors:
+                assert mirror.ops is not None
+                r = await mirror.ops.sync_cpu_device_pagetables(mirror, update)
+                if r:
+                    warn_on(range_.blockable or r != -errno.EAGAIN, f"mirror returned {r}")
+                    ret = r
+                    break
+            hmm.mirrors_sem.up_read()
+        await hmm_put(hmm)
+        return ret
+
+    async def invalidate_range_end(self, subscription: Any, range_: MmuNotifierRange) -> None:  # type: ignore[override]
+        """hmm_invalidate_range_end(): never makes a range valid again (B13, F14)."""
+        hmm = subscription.hmm
+        if not await hmm_get(hmm):
+            return
+        async with hmm.lock:
+            if range_ in hmm.active:
+                hmm.active.remove(range_)
+        hmm.wq.wake_all()
+        await hmm_put(hmm)
+
+
+_OPS = _HmmNotifierOps()
+
+
+# ---- mirrors ---------------------------------------------------------------------------------------------
+
+
+async def hmm_mirror_register(mirror: HmmMirror, mm: Any) -> int:
+    """hmm_mirror_register(): the caller holds mmap_lock for writing and an mm_users reference.
+
+    0, or -EINVAL (no mm, mirror or ops; registered already). The mirror keeps a reference on the hmm.
+    """
+    if mm is None or mirror is None or mirror.ops is None or mirror.hmm is not None:
+        return -errno.EINVAL
+    if mm.mm_users <= 0:
+        return -errno.EINVAL
+    hmm = await hmm_register(mm)
+    async with hmm.mirrors_sem.write():
+        hmm.mirrors.insert(0, mirror)
+        mirror.hmm = hmm
+    return 0
+
+
+async def hmm_mirror_unregister(mirror: HmmMirror) -> None:
+    """hmm_mirror_unregister(): upon return no callback of this mirror runs or will run.
+
+    Twice, also by two threads at once, is harmless: mirror.lock lets one take the reference (B11, F9).
+    Sleeps; not from a callback.
+    """
+    async with mirror.lock:
+        hmm, mirror.hmm = mirror.hmm, None
+        if hmm is None:
+            return
+        async with hmm.mirrors_sem.write():
+            hmm.mirrors.remove(mirror)
+    await hmm_put(hmm)
+
+
+async def hmm_mirror_wait_idle(mirror: HmmMirror) -> None:
+    """hmm_range_wait_until_valid(): sleeps while the process is being invalidated. No locks held."""
+    hmm = mirror.hmm
+    if hmm is not None:
+        await hmm.wq.wait(lambda: not hmm.active)
+
+
+# ---- ranges ----------------------------------------------------------------------------------------------
+
+
+async def _range_begin(mirror: HmmMirror, rng: HmmVmaRange) -> int:
+    """Checks and registers a range: 0 with a reference taken on the hmm (not yet in rng.hmm)."""
+    rng.hmm = None
+    vma = rng.vma
+    if rng.start < vma.vm_start or rng.start >= vma.vm_end:
+        return -errno.EINVAL
+    if rng.end <= rng.start or rng.end > vma.vm_end:
+        return -errno.EINVAL
+    hmm = mirror.hmm
+    # The mirror keeps the hmm: no lookup through the mm, none is made by accident (B10, F2).
+    if hmm is None or hmm.mm is not vma.vm_mm:
+        return -errno.EINVAL
+    hmm.mm.mmap_lock.assert_held()
+    if hmm.mm.mm_users <= 0:
+        return -errno.EINVAL
+    if vma.vm_flags & VM_SPECIAL:
+        rng.pfns[:] = 0
+        return -errno.EINVAL
+    if not vma.vm_flags & VM_READ:
+        rng.pfns[:] = 0
+        return -errno.EPERM
+    if not await hmm_get(hmm):
+        return -errno.EINVAL
+    async with hmm.lock:
+        busy = any(a.start < rng.end and rng.start < a.end for a in hmm.active)
+        rng.begin_seq = hmm.seq
+        # An invalidation that began earlier may still change PTEs: a range that meets it is not valid.
+        rng.stale_seq = hmm.seq + 1 if busy else 0
+        hmm.ranges.append(rng)
+    return 0
+
+
+async def _range_end(hmm: Hmm, rng: HmmVmaRange) -> bool:
+    async with hmm.lock:
+        hmm.ranges.remove(rng)
+        valid = rng.stale_seq <= rng.begin_seq
+    await hmm_put(hmm)
+    return valid
+
+
+class _Shim:
+    """Lets the page walker of sw_model.hmm work for a range of this API."""
+
+    def __init__(self, rng: HmmVmaRange, hmm: Hmm, fault: bool) -> None:
+        self.notifier = hmm
+        self.start = rng.start
+        self.end = rng.end
+        self.pfns = rng.pfns
+        self.default_flags = rng.default_flags if fault else 0
+        self.pfn_flags_mask = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE if fault else 0
+        self.dev_private_owner = None
+
+
+async def hmm_vma_get_pfns(mirror: HmmMirror, rng: HmmVmaRange) -> int:
+    """hmm_vma_get_pfns(): snapshot the CPU page table, no faults. The caller holds mmap_lock.
+
+    0: rng.hmm holds a reference, and hmm_vma_range_done() must follow. -EINVAL (bounds, special VMA, no
+    mirror, dead mm), -EPERM (no VM_READ; pfns cleared). After an error there is nothing to end (B16, B18).
+    """
+    ret = await _range_begin(mirror, rng)
+    if ret:
+        return ret
+    hmm = mirror.hmm
+    assert hmm is not None
+    try:
+        await Walk(_Shim(rng, hmm, False)).run(rng.start, rng.end)
+    except WalkFail as e:
+        await _range_end(hmm, rng)
+        return e.code
+    rng.hmm = hmm
+    return 0
+
+
+async def hmm_vma_fault(mirror: HmmMirror, rng: HmmVmaRange, block: bool = True) -> int:
+    """hmm_vma_fault(): like hmm_vma_get_pfns(), and fault the pages that are requested. mmap_lock is kept.
+
+    0: rng.hmm holds a reference, and hmm_vma_range_done() must follow. -EBUSY: not `block`, and a fault is
+    needed while the range is being invalidated. -EFAULT, -ENOMEM, -EPERM (write to a read-only VMA), and the
+    errors of hmm_vma_get_pfns(). After an error the range is ended already, once (B2, F13).
+    """
+    ret = await _range_begin(mirror, rng)
+    if ret:
+        return ret
+    hmm = mirror.hmm
+    assert hmm is not None
+    walk = Walk(_Shim(rng, hmm, True))
+    requests = rng.pfns.copy()
+    while True:
+        if not block and rng.stale_seq > rng.begin_seq:
+            ret = -errno.EBUSY
+            break
+        try:
+            await walk.run(walk.last, rng.end)
+        except WalkBusy:
+            continue
+        except WalkFail as e:
+            ret = e.code
+        break
+    if ret:
+        rng.pfns[:] = requests
+        await _range_end(hmm, rng)
+        return ret
+    rng.hmm = hmm
+    return 0
+
+
+async def hmm_vma_range_done(rng: HmmVmaRange) -> bool:
+    """hmm_vma_range_done(): ends the range; True when its pfns were still valid. With the driver's lock held.
+
+    Once per successful get_pfns or fault: raises KernelBug otherwise. Valid means that no invalidation was
+    running when the range began and none met it since; a sequence tells, so one that began and ended in
+    between counts (B13, F14). The pfns of an invalid range are not to be used (B15).
+    """
+    await point("range", rng)
+    hmm = rng.hmm
+    if hmm is None or rng.end <= rng.start:
+        raise KernelBug("hmm_vma_range_done of a range that is not active")
+    rng.hmm = None
+    return await _range_end(hmm, rng)
