@@ -1,0 +1,19 @@
+// The access engine alone. Paths are relative to this file's directory.
++incdir+include
+lib/fifo.v
+lib/skid.v
+lib/arb_rr.v
+lib/ram_1r1w.v
+ring/ring_fetch.v
+ring/ring_post.v
+regs/axil_regs.v
+regs/ring_regs.v
+regs/engine_regs.v
+engine/engine_dispatch.v
+engine/engine_burst.v
+engine/engine_copy.v
+engine/engine_wdata.v
+engine/engine_rbeat.v
+engine/engine_bresp.v
+engine/engine_done.v
+engine/access_engine.v

@@ -1,0 +1,17 @@
++incdir+include
+lib/arb_rr.v
+lib/fifo.v
+lib/ram_1r1w.v
+lib/skid.v
+mmu/dmmu_tlb_port.v
+mmu/dmmu_tlb.v
+mmu/dmmu_track.v
+mmu/dmmu_channel.v
+mmu/dmmu_wbuf.v
+mmu/dmmu_merge.v
+mmu/dmmu_fault.v
+mmu/dmmu_cmd.v
+mmu/dmmu_drain_scan.v
+mmu/dmmu_drain.v
+mmu/dmmu_stats.v
+mmu/dmmu_core.v

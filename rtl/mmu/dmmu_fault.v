@@ -1,0 +1,324 @@
+`resetall
+`timescale 1ns / 1ps
+`default_nettype none
+
+// Outstanding faults of both directions: one identifier for each {PASID, 4-KiB page}; later misses merge into it.
+// c1 takes one miss per cycle and compares it with every fault, c2 decides: wait, wait for a free identifier, look up again,
+// or end (PASID not attached). A record leaves in c2 + 2. SEQ is given when the record is taken.
+// Invariants: an access that waits for a fault has its bit in the fault's row of waiters; a merge in the cycle of the
+// answer looks up again; access bits are frozen when the record is loaded.
+// fault_valid falls without fault_ready only when a detach forgets the fault in the register.
+module dmmu_fault #(
+    parameter VPN_W = 36,
+    parameter LOG_PARK = 6,
+    parameter LOG_MSHRS = 5,
+    parameter LOG_PASIDS = 4,
+    parameter LOG_SETS = 8
+) (
+    input wire clk,
+    input wire rst,
+    input wire [31:0] cycle,
+
+    input wire r_valid,
+    output wire r_ready,
+    input wire [LOG_PARK-1:0] r_slot,
+    input wire [19:0] r_pasid,
+    input wire [VPN_W-1:0] r_vpn,
+    input wire [7:0] r_requester,
+    input wire r_dirty,
+
+    input wire w_valid,
+    output wire w_ready,
+    input wire [LOG_PARK-1:0] w_slot,
+    input wire [19:0] w_pasid,
+    input wire [VPN_W-1:0] w_vpn,
+    input wire [7:0] w_requester,
+    input wire w_dirty,
+
+    // rows that a fill writes in this cycle
+    input wire fill_4k,
+    input wire [LOG_SETS-1:0] fill_row,
+    input wire fill_big,
+
+    // attach table: c1 query, c2 state
+    output wire [19:0] att_pasid,
+    input wire [(1<<LOG_PASIDS)-1:0] att_match,
+    input wire [(1<<LOG_PASIDS)-1:0] att_valid,
+
+    // verdicts
+    output wire [(1<<LOG_PARK)-1:0] r_rs_ready,
+    output wire [(1<<LOG_PARK)-1:0] r_rs_wait,
+    output wire [(1<<LOG_PARK)-1:0] r_rs_wfree,
+    output wire [(1<<LOG_PARK)-1:0] r_rs_err,
+    output wire [(1<<LOG_PARK)-1:0] w_rs_ready,
+    output wire [(1<<LOG_PARK)-1:0] w_rs_wait,
+    output wire [(1<<LOG_PARK)-1:0] w_rs_wfree,
+    output wire [(1<<LOG_PARK)-1:0] w_rs_err,
+    // answers
+    output wire [(1<<LOG_PARK)-1:0] r_an_wake,
+    output wire [(1<<LOG_PARK)-1:0] r_an_end,
+    output wire [(1<<LOG_PARK)-1:0] w_an_wake,
+    output wire [(1<<LOG_PARK)-1:0] w_an_end,
+    output wire wfree_wake,
+
+    // from the command unit: an answer, or one step of a detach
+    input wire [7:0] rsp_id,
+    input wire [31:0] rsp_seq,
+    output wire rsp_match,
+    input wire rsp_take,
+    input wire rsp_error,
+    input wire det_step,
+    input wire [LOG_MSHRS-1:0] det_id,
+    input wire [LOG_PASIDS-1:0] det_index,
+    input wire det_wake,
+
+    output reg fault_valid,
+    input wire fault_ready,
+    output wire [255:0] fault_data,
+
+    output wire ev_coalesced,
+    output wire ev_fault,
+    output wire ev_no_mshr,
+    output wire [31:0] ev_latency
+);
+
+  localparam N = 1 << LOG_MSHRS;
+  localparam PARK = 1 << LOG_PARK;
+  localparam P = 1 << LOG_PASIDS;
+  localparam KEY_W = 20 + VPN_W;
+  localparam [N-1:0] ONE = {{(N - 1) {1'b0}}, 1'b1};
+  localparam [N-1:0] NONE = {N{1'b0}};
+  localparam [PARK-1:0] PARK_ONE = {{(PARK - 1) {1'b0}}, 1'b1};
+  localparam [PARK-1:0] PARK_NONE = {PARK{1'b0}};
+
+  function [LOG_MSHRS-1:0] encode(input [N-1:0] onehot);
+    integer i;
+    begin
+      encode = {LOG_MSHRS{1'b0}};
+      for (i = 0; i < N; i = i + 1) if (onehot[i]) encode = encode | i[LOG_MSHRS-1:0];
+    end
+  endfunction
+
+  function [LOG_PASIDS-1:0] encode_pasid(input [P-1:0] onehot);
+    integer i;
+    begin
+      encode_pasid = {LOG_PASIDS{1'b0}};
+      for (i = 0; i < P; i = i + 1) if (onehot[i]) encode_pasid = encode_pasid | i[LOG_PASIDS-1:0];
+    end
+  endfunction
+
+  reg [N-1:0] valid;
+  reg [N-1:0] loaded;
+  reg [N-1:0] posted;
+  reg [N-1:0] wants_read;
+  reg [N-1:0] wants_write;
+  reg [KEY_W-1:0] keys[0:N-1];
+  reg [39:0] info[0:N-1];
+  reg [LOG_PASIDS-1:0] index[0:N-1];
+  reg [31:0] seqs[0:N-1];
+  reg [PARK-1:0] waiters_r[0:N-1];
+  reg [PARK-1:0] waiters_w[0:N-1];
+
+  // ------------------------------------------------------------------ answers
+  wire [LOG_MSHRS-1:0] rsp_index = rsp_id[LOG_MSHRS-1:0];
+  assign rsp_match = {24'd0, rsp_id} < N && valid[rsp_index] && posted[rsp_index] && seqs[rsp_index] == rsp_seq;
+
+  wire det_take = det_step && valid[det_id] && index[det_id] == det_index;
+  wire an_valid = rsp_take || det_take;
+  wire [LOG_MSHRS-1:0] an_id = det_step ? det_id : rsp_index;
+  wire an_error = rsp_take && rsp_error;
+  wire [N-1:0] an_oh = an_valid ? ONE << an_id : NONE;
+  // The strongest access of the record ends; a weaker one looks up again.
+  wire end_w = an_error && wants_write[an_id];
+  wire end_r = an_error && !wants_write[an_id];
+  wire [PARK-1:0] an_r = an_valid ? waiters_r[an_id] : PARK_NONE;
+  wire [PARK-1:0] an_w = an_valid ? waiters_w[an_id] : PARK_NONE;
+  assign r_an_wake = end_r ? PARK_NONE : an_r;
+  assign r_an_end = end_r ? an_r : PARK_NONE;
+  assign w_an_wake = end_w ? PARK_NONE : an_w;
+  assign w_an_end = end_w ? an_w : PARK_NONE;
+  wire [39:0] an_info = info[an_id];
+  wire unused_info = &{1'b0, an_info[39:32]};
+  assign ev_latency = cycle - an_info[31:0];
+
+  // ------------------------------------------------------------------ c1: arbitrate, compare
+  wire [1:0] grant;
+  arb_rr #(
+      .N(2)
+  ) turn (
+      .clk(clk),
+      .rst(rst),
+      .req({w_valid, r_valid}),
+      .grant(grant),
+      .advance(1'b1)
+  );
+  assign r_ready = grant[0];
+  assign w_ready = grant[1];
+
+  wire c1_valid = grant != 2'b00;
+  wire [KEY_W-1:0] c1_key = grant[1] ? {w_pasid, w_vpn} : {r_pasid, r_vpn};
+  assign att_pasid = c1_key[VPN_W+:20];
+
+  reg c2_valid;
+  reg c2_write;
+  reg [KEY_W-1:0] c2_key;
+  reg [N-1:0] c2_match;
+  reg [P-1:0] c2_att;
+  reg [LOG_PARK-1:0] c2_slot;
+  reg [7:0] c2_requester;
+  reg c2_dirty;
+
+  wire c2_alloc;
+  reg nf_valid;
+  reg [LOG_MSHRS-1:0] nf;
+  wire [N-1:0] alloc_oh = c2_alloc ? ONE << nf : NONE;
+
+  reg [N-1:0] c1_match;
+  integer k;
+  always @* begin
+    for (k = 0; k < N; k = k + 1) c1_match[k] = valid[k] && keys[k] == c1_key;
+  end
+
+  always @(posedge clk) begin
+    c2_write <= grant[1];
+    c2_key <= c1_key;
+    // The fault that the miss ahead opens in this cycle counts.
+    c2_match <= c1_match | ((c1_key == c2_key) ? alloc_oh : NONE);
+    c2_att <= att_match;
+    c2_slot <= grant[1] ? w_slot : r_slot;
+    c2_requester <= grant[1] ? w_requester : r_requester;
+    c2_dirty <= grant[1] ? w_dirty : r_dirty;
+  end
+
+  always @(posedge clk) begin
+    if (rst) c2_valid <= 1'b0;
+    else c2_valid <= c1_valid;
+  end
+
+  // ------------------------------------------------------------------ c2: decide
+  wire [N-1:0] c2_live = c2_match & valid;
+  wire c2_attached = (c2_att & att_valid) != {P{1'b0}};
+  wire c2_hit = c2_live != NONE;
+  wire c2_answered = (c2_live & an_oh) != NONE;
+  // A fill may have come between the lookup and the decision.
+  wire c2_filled = fill_big || (fill_4k && fill_row == (c2_key[LOG_SETS-1:0] ^ c2_key[VPN_W+:LOG_SETS]));
+  wire c2_again = c2_answered || (!c2_hit && (c2_dirty || c2_filled));
+
+  wire go_err = c2_valid && !c2_attached;
+  wire go_ready = c2_valid && c2_attached && c2_again;
+  wire go_merge = c2_valid && c2_attached && !c2_again && c2_hit;
+  wire go_wfree = c2_valid && c2_attached && !c2_again && !c2_hit && !nf_valid;
+  assign c2_alloc = c2_valid && c2_attached && !c2_again && !c2_hit && nf_valid;
+  wire go_wait = go_merge || c2_alloc;
+
+  wire [PARK-1:0] c2_oh = PARK_ONE << c2_slot;
+  wire [PARK-1:0] c2_r_oh = c2_write ? PARK_NONE : c2_oh;
+  wire [PARK-1:0] c2_w_oh = c2_write ? c2_oh : PARK_NONE;
+  assign r_rs_ready = go_ready ? c2_r_oh : PARK_NONE;
+  assign r_rs_wait  = go_wait ? c2_r_oh : PARK_NONE;
+  assign r_rs_wfree = go_wfree ? c2_r_oh : PARK_NONE;
+  assign r_rs_err   = go_err ? c2_r_oh : PARK_NONE;
+  assign w_rs_ready = go_ready ? c2_w_oh : PARK_NONE;
+  assign w_rs_wait  = go_wait ? c2_w_oh : PARK_NONE;
+  assign w_rs_wfree = go_wfree ? c2_w_oh : PARK_NONE;
+  assign w_rs_err   = go_err ? c2_w_oh : PARK_NONE;
+  // A level, so that no free identifier goes unnoticed.
+  assign wfree_wake = nf_valid || det_wake;
+
+  assign ev_coalesced = go_merge;
+  assign ev_no_mshr = go_wfree;
+
+  wire [LOG_MSHRS-1:0] c2_id = c2_alloc ? nf : encode(c2_live);
+
+  always @(posedge clk) begin
+    if (go_wait) begin
+      waiters_r[c2_id] <= (c2_alloc ? PARK_NONE : waiters_r[c2_id]) | c2_r_oh;
+      waiters_w[c2_id] <= (c2_alloc ? PARK_NONE : waiters_w[c2_id]) | c2_w_oh;
+    end
+    if (c2_alloc) begin
+      keys[nf]  <= c2_key;
+      info[nf]  <= {c2_requester, cycle};
+      index[nf] <= encode_pasid(c2_att);
+    end
+  end
+
+  // ------------------------------------------------------------------ records
+  wire [N-1:0] unsent = valid & ~loaded & ~an_oh;
+  wire [N-1:0] send_oh;
+  wire load = !fault_valid || fault_ready;
+  reg [LOG_MSHRS-1:0] out_id;
+  reg [1:0] out_access;
+  reg [31:0] seq;
+  wire [KEY_W-1:0] out_key = keys[out_id];
+  wire [39:0] out_info = info[out_id];
+  wire posts = fault_valid && fault_ready;
+
+  arb_rr #(
+      .N(N)
+  ) order (
+      .clk(clk),
+      .rst(rst),
+      .req(unsent),
+      .grant(send_oh),
+      .advance(load)
+  );
+
+  assign ev_fault = posts;
+  assign fault_data = {
+    64'd0,
+    out_info[31:0],
+    seq,
+    {(52 - VPN_W) {1'b0}},
+    out_key[VPN_W-1:0],
+    12'd0,
+    24'd0,
+    {(8 - LOG_MSHRS) {1'b0}},
+    out_id,
+    out_info[39:32],
+    2'b00,
+    out_access,
+    out_key[VPN_W+:20]
+  };
+
+  wire [N-1:0] load_oh = load ? send_oh : NONE;
+  wire [N-1:0] open_oh = (go_merge ? c2_live & ~loaded & ~load_oh : NONE);
+
+  always @(posedge clk) begin
+    if (load) begin
+      out_id <= encode(send_oh);
+      out_access <= {(send_oh & wants_write) != NONE, (send_oh & wants_read) != NONE};
+    end
+    if (posts) seqs[out_id] <= seq;
+    wants_read <= (wants_read & ~alloc_oh) | (c2_write ? NONE : alloc_oh | open_oh);
+    wants_write <= (wants_write & ~alloc_oh) | (c2_write ? alloc_oh | open_oh : NONE);
+  end
+
+  // ------------------------------------------------------------------ control
+  wire [N-1:0] idle = ~(valid | alloc_oh);
+  wire [N-1:0] idle_pick = idle & (~idle + ONE);
+  wire [N-1:0] out_oh = ONE << out_id;
+
+  always @(posedge clk) nf <= encode(idle_pick);
+
+  always @(posedge clk) begin
+    if (rst) begin
+      valid <= NONE;
+      loaded <= NONE;
+      posted <= NONE;
+      nf_valid <= 1'b0;
+      fault_valid <= 1'b0;
+      seq <= 32'd0;
+    end else begin
+      valid <= (valid | alloc_oh) & ~an_oh;
+      loaded <= (loaded | load_oh) & ~alloc_oh;
+      posted <= (posted | (posts ? out_oh : NONE)) & ~alloc_oh;
+      nf_valid <= idle != NONE;
+      if (load) fault_valid <= unsent != NONE;
+      else if ((an_oh & out_oh) != NONE) fault_valid <= 1'b0;
+      if (posts) seq <= seq + 32'd1;
+    end
+  end
+
+endmodule
+
+`default_nettype wire
