@@ -1,0 +1,32 @@
+// Glue of the plain library: the Verilated device inside, time owned by svm_run().
+#include "verilator_model.h"
+
+namespace {
+
+struct LibSim : svm_sim {
+    VerilatedContext ctx;
+    std::unique_ptr<svm::Model> model;
+
+    explicit LibSim(const svm_config& cfg) {
+        if (cfg.rand_reset) {
+            ctx.randReset(2);
+            ctx.randSeed(int(cfg.seed & 0x7fffffff) | 1);
+        }
+        model.reset(new svm::Model(&ctx));
+        core.reset(new svm::HarnessCore(cfg, model->data_bytes()));
+        model->open_trace(cfg.wave_file);
+    }
+    svm::u32 run(svm::u64 n) override {
+        if (core->events) return core->events;
+        const svm::u64 end = n > svm::NEVER - core->cycle ? svm::NEVER : core->cycle + n;
+        while (core->cycle < end)
+            if (model->step(*this)) return core->events;
+        return SVM_EV_LIMIT;
+    }
+    bool owns_time() const override { return true; }
+};
+
+}  // namespace
+
+svm_sim* svm::glue_open(const svm_config& cfg) { return new LibSim(cfg); }
+void svm::glue_close(svm_sim* s) { delete s; }

@@ -1,0 +1,117 @@
+// The device's ports and their places in Inputs and Outputs.
+#ifndef SVM_SIGNALS_H
+#define SVM_SIGNALS_H
+
+// clang-format off
+#define SVM_DEVICE_OUTPUTS(X) \
+    X(s_axil_awready, axil.awready) \
+    X(s_axil_wready, axil.wready) \
+    X(s_axil_bresp, axil.bresp) \
+    X(s_axil_bvalid, axil.bvalid) \
+    X(s_axil_arready, axil.arready) \
+    X(s_axil_rdata, axil.rdata) \
+    X(s_axil_rresp, axil.rresp) \
+    X(s_axil_rvalid, axil.rvalid) \
+    X(m_axi_awid, bus.aw.id) \
+    X(m_axi_awaddr, bus.aw.addr) \
+    X(m_axi_awlen, bus.aw.len) \
+    X(m_axi_awsize, bus.aw.size) \
+    X(m_axi_awburst, bus.aw.burst) \
+    X(m_axi_awlock, bus.aw.lock) \
+    X(m_axi_awuser, bus.aw.user) \
+    X(m_axi_awvalid, bus.awvalid) \
+    X(m_axi_wdata, bus.w.data) \
+    X(m_axi_wstrb, bus.w.strb) \
+    X(m_axi_wlast, bus.w.last) \
+    X(m_axi_wvalid, bus.wvalid) \
+    X(m_axi_bready, bus.bready) \
+    X(m_axi_arid, bus.ar.id) \
+    X(m_axi_araddr, bus.ar.addr) \
+    X(m_axi_arlen, bus.ar.len) \
+    X(m_axi_arsize, bus.ar.size) \
+    X(m_axi_arburst, bus.ar.burst) \
+    X(m_axi_arlock, bus.ar.lock) \
+    X(m_axi_aruser, bus.ar.user) \
+    X(m_axi_arvalid, bus.arvalid) \
+    X(m_axi_rready, bus.rready) \
+    X(m_axi_ring_awid, ring.aw.id) \
+    X(m_axi_ring_awaddr, ring.aw.addr) \
+    X(m_axi_ring_awlen, ring.aw.len) \
+    X(m_axi_ring_awsize, ring.aw.size) \
+    X(m_axi_ring_awburst, ring.aw.burst) \
+    X(m_axi_ring_awlock, ring.aw.lock) \
+    X(m_axi_ring_awvalid, ring.awvalid) \
+    X(m_axi_ring_wdata, ring.w.data) \
+    X(m_axi_ring_wstrb, ring.w.strb) \
+    X(m_axi_ring_wlast, ring.w.last) \
+    X(m_axi_ring_wvalid, ring.wvalid) \
+    X(m_axi_ring_bready, ring.bready) \
+    X(m_axi_ring_arid, ring.ar.id) \
+    X(m_axi_ring_araddr, ring.ar.addr) \
+    X(m_axi_ring_arlen, ring.ar.len) \
+    X(m_axi_ring_arsize, ring.ar.size) \
+    X(m_axi_ring_arburst, ring.ar.burst) \
+    X(m_axi_ring_arlock, ring.ar.lock) \
+    X(m_axi_ring_arvalid, ring.arvalid) \
+    X(m_axi_ring_rready, ring.rready) \
+    X(irq, irq) \
+    X(mon_axi_awid, mon.awid) \
+    X(mon_axi_awaddr, mon.awaddr) \
+    X(mon_axi_awlen, mon.awlen) \
+    X(mon_axi_awuser, mon.awuser) \
+    X(mon_axi_awvalid, mon.awvalid) \
+    X(mon_axi_awready, mon.awready) \
+    X(mon_axi_bid, mon.bid) \
+    X(mon_axi_bresp, mon.bresp) \
+    X(mon_axi_bvalid, mon.bvalid) \
+    X(mon_axi_bready, mon.bready) \
+    X(mon_axi_arid, mon.arid) \
+    X(mon_axi_araddr, mon.araddr) \
+    X(mon_axi_arlen, mon.arlen) \
+    X(mon_axi_aruser, mon.aruser) \
+    X(mon_axi_arvalid, mon.arvalid) \
+    X(mon_axi_arready, mon.arready) \
+    X(mon_axi_rid, mon.rid) \
+    X(mon_axi_rresp, mon.rresp) \
+    X(mon_axi_rlast, mon.rlast) \
+    X(mon_axi_rvalid, mon.rvalid) \
+    X(mon_axi_rready, mon.rready)
+
+#define SVM_DEVICE_INPUTS(X) \
+    X(rst, rst) \
+    X(s_axil_awaddr, axil.awaddr) \
+    X(s_axil_awprot, axil.awprot) \
+    X(s_axil_awvalid, axil.awvalid) \
+    X(s_axil_wdata, axil.wdata) \
+    X(s_axil_wstrb, axil.wstrb) \
+    X(s_axil_wvalid, axil.wvalid) \
+    X(s_axil_bready, axil.bready) \
+    X(s_axil_araddr, axil.araddr) \
+    X(s_axil_arprot, axil.arprot) \
+    X(s_axil_arvalid, axil.arvalid) \
+    X(s_axil_rready, axil.rready) \
+    X(m_axi_awready, bus.awready) \
+    X(m_axi_wready, bus.wready) \
+    X(m_axi_bid, bus.bid) \
+    X(m_axi_bresp, bus.bresp) \
+    X(m_axi_bvalid, bus.bvalid) \
+    X(m_axi_arready, bus.arready) \
+    X(m_axi_rid, bus.rid) \
+    X(m_axi_rdata, bus.rdata) \
+    X(m_axi_rresp, bus.rresp) \
+    X(m_axi_rlast, bus.rlast) \
+    X(m_axi_rvalid, bus.rvalid) \
+    X(m_axi_ring_awready, ring.awready) \
+    X(m_axi_ring_wready, ring.wready) \
+    X(m_axi_ring_bid, ring.bid) \
+    X(m_axi_ring_bresp, ring.bresp) \
+    X(m_axi_ring_bvalid, ring.bvalid) \
+    X(m_axi_ring_arready, ring.arready) \
+    X(m_axi_ring_rid, ring.rid) \
+    X(m_axi_ring_rdata, ring.rdata) \
+    X(m_axi_ring_rresp, ring.rresp) \
+    X(m_axi_ring_rlast, ring.rlast) \
+    X(m_axi_ring_rvalid, ring.rvalid)
+// clang-format on
+
+#endif
