@@ -20,6 +20,7 @@
 #define SVM_REG_STATUS 0x0014u /* bit 0 ready (caches cleared after reset) */
 #define SVM_REG_IRQ_ENABLE 0x0018u /* one bit a vector; a disabled vector stays pending */
 #define SVM_REG_IRQ_STATUS 0x001cu /* one bit a vector: pending while disabled */
+#define SVM_REG_DONE_HOLDOFF 0x0020u /* 15:0 least cycles between two IRQ_DONE interrupts; later ones wait, merged */
 #define SVM_REG_CMD_BASE_LO 0x0040u /* CMD ring: bus address, bits 31:0; 4-KiB aligned */
 #define SVM_REG_CMD_BASE_HI 0x0044u /* CMD ring: bus address, bits 63:32 */
 #define SVM_REG_CMD_SIZE 0x0048u /* CMD ring: log2 of the number of records, 4 to 16 */

@@ -28,6 +28,7 @@ class Reg(IntEnum):
     STATUS = 0x0014  # bit 0 ready (caches cleared after reset)
     IRQ_ENABLE = 0x0018  # one bit a vector; a disabled vector stays pending
     IRQ_STATUS = 0x001c  # one bit a vector: pending while disabled
+    DONE_HOLDOFF = 0x0020  # 15:0 least cycles between two IRQ_DONE interrupts; later ones wait, merged
     CMD_BASE_LO = 0x0040  # CMD ring: bus address, bits 31:0; 4-KiB aligned
     CMD_BASE_HI = 0x0044  # CMD ring: bus address, bits 63:32
     CMD_SIZE = 0x0048  # CMD ring: log2 of the number of records, 4 to 16

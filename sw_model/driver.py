@@ -42,7 +42,7 @@ from sw_model.mmu_notifier import (
     mmu_interval_set_seq,
     mmu_notifier_synchronize,
 )
-from sw_model.rings import COUNT_MASK, Consumer, Producer, ring_pages
+from sw_model.rings import COUNT_MASK, Consumer, Producer, RingSet
 from sw_model.sched import Scheduler, WaitQueue, sleep
 from sw_model.transport import Transport
 
@@ -407,7 +407,7 @@ class SvmDriver:
         self.attach_lock = Mutex("attach")
         self.fault_lock = Mutex("fault ring")
         self.attachments: dict[int, Attachment] = {}
-        self.rings: dict[str, tuple[int, int]] = {}
+        self._rings = RingSet(transport, phys)
         self.max_pasids = 0
         self.va_pages = 0
         self.removed = False
@@ -425,7 +425,6 @@ class SvmDriver:
             ),
             0,
         )  # fmt: skip
-        self._ring_pfns: list[tuple[int, int]] = []
         self._tag = 0
         self._waiters: dict[int, _Completion] = {}
         self._fault_gen = 0
@@ -452,11 +451,10 @@ class SvmDriver:
         self.max_pasids = cap1 >> 24 & 0xFF
         while not await t.read_reg(Reg.STATUS) & 1:
             await sleep(100)
-        self.cmd = Producer(t.memory, await self._ring("CMD"), self.log2["CMD"])
-        self.fault = Consumer(t.memory, await self._ring("FAULT"), self.log2["FAULT"])
-        self.event = Consumer(t.memory, await self._ring("EVENT"), self.log2["EVENT"])
-        for name in self.rings:
-            await t.write_reg(Reg[f"{name}_CTRL"], 1)
+        self.cmd = await self._rings.add(Producer, "CMD", self.log2["CMD"])
+        self.fault = await self._rings.add(Consumer, "FAULT", self.log2["FAULT"])
+        self.event = await self._rings.add(Consumer, "EVENT", self.log2["EVENT"])
+        await self._rings.enable()
         self._spawn(self._event_thread(), "svm-event")
         self._spawn(self._error_thread(), "svm-error")
         if self.workers == 1:
@@ -479,28 +477,13 @@ class SvmDriver:
         vectors = 1 << di.IRQ_FAULT | 1 << di.IRQ_EVENT | 1 << di.IRQ_ERROR
         mask = await t.read_reg(Reg.IRQ_ENABLE)
         await t.write_reg(Reg.IRQ_ENABLE, mask & ~vectors)
-        for name in self.rings:
-            await t.write_reg(Reg[f"{name}_CTRL"], 0)
-        await t.read_reg(Reg.STATUS)  # the writes have landed: the device no longer touches the rings
         self.removed = True
-        for pfn, nr in self._ring_pfns:
-            self.phys.free_contig(pfn, nr)
-        self._ring_pfns.clear()
-        self.rings.clear()
+        await self._rings.remove()
 
-    async def _ring(self, name: str) -> int:
-        """Allocate and program a ring; its byte offset in memory."""
-        t, log2 = self.transport, self.log2[name]
-        nr = ring_pages(log2)
-        pfn = self.phys.alloc_contig(nr)
-        self._ring_pfns.append((pfn, nr))
-        bus = t.bus_base + (pfn << PAGE_SHIFT)
-        self.rings[name] = (bus, log2)
-        await t.write_reg(Reg[f"{name}_CTRL"], 0)
-        await t.write_reg(Reg[f"{name}_BASE_LO"], bus & 0xFFFFFFFF)
-        await t.write_reg(Reg[f"{name}_BASE_HI"], bus >> 32)
-        await t.write_reg(Reg[f"{name}_SIZE"], log2)
-        return pfn << PAGE_SHIFT
+    @property
+    def rings(self) -> dict[str, tuple[int, int]]:
+        """Bus address and log2 of the size, by name."""
+        return self._rings.layout
 
     def _spawn(self, coro: Any, name: str) -> None:
         self.sched.spawn(coro, name, daemon=True)

@@ -12,11 +12,10 @@ from sw_model import device_interface as di
 from sw_model.device_interface import DONE, WORK, Reg
 from sw_model.locking import Mutex
 from sw_model.records import WORDS
-from sw_model.rings import Consumer, Producer, ring_pages
+from sw_model.rings import Consumer, Producer, RingSet
 from sw_model.sched import Scheduler, WaitQueue, sleep
 from sw_model.transport import Transport
 
-PAGE_SHIFT = 12
 _INDEX_MASK = 0xFFFFFFFF
 _COMPLETE = np.uint64(di.Flag.COMPLETE << WORK.fields["FLAGS"].lsb)
 
@@ -33,24 +32,38 @@ class Handle:
 
 
 class Engine:
-    """The access engine of one device. `phys` gives contiguous frames for the rings."""
+    """The access engine of one device. `phys` gives contiguous frames for the rings.
+
+    `holdoff` is the least number of cycles between two DONE interrupts.
+    """
 
     def __init__(
-        self, transport: Transport, phys: Any, sched: Scheduler, *, log2_work: int = 8, log2_done: int = 8
+        self,
+        transport: Transport,
+        phys: Any,
+        sched: Scheduler,
+        *,
+        log2_work: int = 8,
+        log2_done: int = 8,
+        holdoff: int = 256,
     ) -> None:
         self.transport = transport
-        self.phys = phys
         self.sched = sched
+        self.holdoff = holdoff
         self.log2 = {"WORK": log2_work, "DONE": log2_done}
-        self.rings: dict[str, tuple[int, int]] = {}
+        self._rings = RingSet(transport, phys)
         self.stats = {"descriptors": 0, "done": 0, "failed": 0, "ring_full_waits": 0, "doorbells": 0}
         self._lock = Mutex("engine")
         self._posted = 0
         self._completed = 0
         self._active: list[Handle] = []
         self._wq = WaitQueue("engine progress")
-        self._ring_pfns: list[tuple[int, int]] = []
         self._stopped = False
+
+    @property
+    def rings(self) -> dict[str, tuple[int, int]]:
+        """Bus address and log2 of the size, by name."""
+        return self._rings.layout
 
     @property
     def outstanding(self) -> int:
@@ -65,32 +78,20 @@ class Engine:
         t = self.transport
         if await t.read_reg(Reg.ENGINE_ID) != di.ENGINE_MAGIC:
             raise OSError(errno.ENODEV, "not an access engine")
-        self.work = Producer(t.memory, await self._ring("WORK"), self.log2["WORK"])
-        self.done = Consumer(t.memory, await self._ring("DONE"), self.log2["DONE"])
-        for name in self.rings:
-            await t.write_reg(Reg[f"{name}_CTRL"], 1)
+        self.work = await self._rings.add(Producer, "WORK", self.log2["WORK"])
+        self.done = await self._rings.add(Consumer, "DONE", self.log2["DONE"])
+        await self._rings.enable()
+        await t.write_reg(Reg.DONE_HOLDOFF, self.holdoff)
         self.sched.spawn(self._done_thread(), "engine-done", daemon=True)
         mask = await t.read_reg(Reg.IRQ_ENABLE)
         await t.write_reg(Reg.IRQ_ENABLE, mask | 1 << di.IRQ_DONE)
         await t.write_reg(Reg.ENGINE_CTRL, 1)
 
-    async def _ring(self, name: str) -> int:
-        t, log2 = self.transport, self.log2[name]
-        nr = ring_pages(log2)
-        pfn = self.phys.alloc_contig(nr)
-        self._ring_pfns.append((pfn, nr))
-        bus = t.bus_base + (pfn << PAGE_SHIFT)
-        self.rings[name] = (bus, log2)
-        await t.write_reg(Reg[f"{name}_CTRL"], 0)
-        await t.write_reg(Reg[f"{name}_BASE_LO"], bus & 0xFFFFFFFF)
-        await t.write_reg(Reg[f"{name}_BASE_HI"], bus >> 32)
-        await t.write_reg(Reg[f"{name}_SIZE"], log2)
-        return pfn << PAGE_SHIFT
-
     async def submit(self, rows: NDArray[np.uint64]) -> Handle:
         """Post descriptors (n, 4) of WORK, each with a completion; returns when all are posted.
 
-        The device may run them in any order. Waits while the ring is full.
+        Descriptors that touch the same bytes keep their order; others may run in any. Waits while the ring
+        is full.
         """
         t, ring = self.transport, self.work
         rows = np.array(rows, dtype="<u8").reshape(-1, WORDS)
@@ -136,14 +137,8 @@ class Engine:
         await t.write_reg(Reg.ENGINE_CTRL, 0)
         mask = await t.read_reg(Reg.IRQ_ENABLE)
         await t.write_reg(Reg.IRQ_ENABLE, mask & ~(1 << di.IRQ_DONE))
-        for name in self.rings:
-            await t.write_reg(Reg[f"{name}_CTRL"], 0)
-        await t.read_reg(Reg.ENGINE_STATUS)
         self._stopped = True
-        for pfn, nr in self._ring_pfns:
-            self.phys.free_contig(pfn, nr)
-        self._ring_pfns.clear()
-        self.rings.clear()
+        await self._rings.remove()
 
     async def _done_thread(self) -> None:
         """Interrupt thread: sorts completions into their batches."""

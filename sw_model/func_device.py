@@ -28,6 +28,7 @@ PAGE_SIZE = 1 << PAGE_SHIFT
 READ, WRITE = 1, 2
 _PAGES = {0: 1, 1: 1 << 9, 2: 1 << 18}
 _MAX_DRAIN = 16
+_MAX_ACTIVE = 8
 
 Step = tuple[str, Any]
 
@@ -146,7 +147,7 @@ class FuncDevice:
         self.posted: deque[tuple[int, int]] = deque()
         self._seq = 0
         self._descriptors = 0
-        self._busy = 0
+        self._active: dict[int, dict[str, int]] = {}
         self._irq_pending = [False] * 4
         self._irq_latched = [False] * 4
         self._irq_wq = [WaitQueue(f"irq{i}") for i in range(4)]
@@ -189,7 +190,7 @@ class FuncDevice:
             out.append(("apply", None))
         if (self.error_events or (self.drains and not self.drains[0].wait)) and self._space("EVENT"):
             out.append(("complete", None))
-        if self._level("WORK") and self.regs.get(Reg.ENGINE_CTRL, 0) & 1 and self._busy < 8:
+        if self._level("WORK") and self.regs.get(Reg.ENGINE_CTRL, 0) & 1 and self._may_start():
             out.append(("work", None))
         parked = sum((len(f.waiters) for f in self.faults.values()), len(self.looking))
         parked += len(self.waiting_fault)
@@ -239,7 +240,7 @@ class FuncDevice:
             Reg.CAP1: 4 | self.va_bits << 8 | 48 << 16 | self.pasids << 24,
             Reg.STATUS: 1,
             Reg.ENGINE_ID: di.ENGINE_MAGIC,
-            Reg.ENGINE_STATUS: int(not self._busy and not self._level("WORK")) | self._busy << 16,
+            Reg.ENGINE_STATUS: int(not self._active and not self._level("WORK")) | len(self._active) << 16,
         }
         return fixed.get(offset, self.regs.get(offset, 0))  # type: ignore[call-overload]
 
@@ -495,15 +496,39 @@ class FuncDevice:
 
     # ---- access engine -----------------------------------------------------------------------------------
 
+    def _may_start(self) -> bool:
+        """Descriptors that touch the same bytes, one of them writing, keep ring order."""
+        if len(self._active) >= _MAX_ACTIVE:
+            return False
+        w = WORK.unpack(self._slot("WORK", self._ring("WORK")[3]))
+        return not any(_overlap(w, x) for x in self._active.values())
+
     def _do_work(self) -> None:
         row, _ = self._take("WORK")
         w = WORK.unpack(row)
-        self._busy += 1
+        self._active[self._descriptors] = w
         _Descriptor(self, w, self._descriptors, self.ticks)
         self._descriptors = (self._descriptors + 1) & 0xFFFFFFFF
 
     def _do_done(self) -> None:
         self._give("DONE", DONE, di.IRQ_DONE, self.done_records.popleft())
+
+
+def _overlap(a: dict[str, int], b: dict[str, int]) -> bool:
+    """True when two descriptors of one PASID touch the same bytes and one of them writes."""
+    if a["pasid"] != b["pasid"]:
+        return False
+
+    def spans(w: dict[str, int]) -> list[tuple[int, int, bool]]:
+        n = 8 if w["op"] == Work.CAS else w["len"]
+        out = [(w["va"], w["va"] + n, w["op"] != Work.READ)]
+        if w["op"] == Work.COPY:
+            out.append((w["src"], w["src"] + n, False))
+        return out
+
+    return any(
+        (wa or wb) and a0 < b1 and b0 < a1 for a0, a1, wa in spans(a) for b0, b1, wb in spans(b)
+    )
 
 
 class _Descriptor:
@@ -552,8 +577,8 @@ class _Descriptor:
             self._finish()
 
     def _finish(self) -> None:
-        self.dev._busy -= 1
-        if self.w["flags"] & di.Flag.COMPLETE or self.status:
+        del self.dev._active[self.index]
+        if self.w["flags"] & di.Flag.COMPLETE:
             self.dev.done_records.append({
                 "index": self.index, "status": int(self.status), "op": self.w["op"], "data": self.data,
                 "start": self.start & 0xFFFFFFFF, "cycle": self.dev.ticks & 0xFFFFFFFF,

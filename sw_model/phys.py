@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sw_model.locking import KernelBug
 from sw_model.pagetable import HPAGE_NR, PAGE_SIZE
 from sw_model.sched import WaitQueue, point
 from sw_model.swap import SwapArea
@@ -261,7 +262,8 @@ class PhysMem:
     def set_page_dirty(self, pfn: int) -> None:
         """The page holds data that its backing store has not; needed for writes the CPU PTE did not see."""
         h = self.head[pfn]
-        assert self.refcount[h] > 0, f"set_page_dirty of free pfn {pfn}"
+        if self.refcount[h] <= 0:
+            raise KernelBug(f"set_page_dirty of free pfn {pfn}")
         self.flags[h] |= PG_DIRTY
 
     def page_dirty(self, pfn: int) -> bool:

@@ -5,11 +5,15 @@ Positions are free-running counts of 17 bits; the slot is the count modulo the r
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
-from sw_model.device_interface import RECORD_BYTES
+from sw_model.device_interface import RECORD_BYTES, Reg
 from sw_model.records import WORDS
+from sw_model.sched import sleep
+from sw_model.transport import Transport
 
 COUNT_MASK = (1 << 17) - 1
 PAGE_SIZE = 4096
@@ -90,3 +94,54 @@ class Consumer(_Ring):
         stale = phase != want
         at = int(stale.argmax())
         return at if stale[at] else n
+
+
+R = TypeVar("R", Producer, Consumer)
+
+
+class RingSet:
+    """The rings of one driver: their frames, from `phys`, and their registers.
+
+    `layout` maps a ring's name to its bus address and log2 of its size.
+    """
+
+    def __init__(self, transport: Transport, phys: Any) -> None:
+        self.transport = transport
+        self.phys = phys
+        self.layout: dict[str, tuple[int, int]] = {}
+        self._frames: list[tuple[int, int]] = []
+
+    async def add(self, kind: type[R], name: str, log2: int) -> R:
+        """Allocate and program a ring of 2**log2 records, still disabled.
+
+        Raises OSError(ENOMEM) without contiguous frames.
+        """
+        t = self.transport
+        nr = ring_pages(log2)
+        pfn = self.phys.alloc_contig(nr)
+        self._frames.append((pfn, nr))
+        offset = pfn * PAGE_SIZE
+        bus = t.bus_base + offset
+        self.layout[name] = (bus, log2)
+        await t.write_reg(Reg[f"{name}_CTRL"], 0)
+        await t.write_reg(Reg[f"{name}_BASE_LO"], bus & 0xFFFFFFFF)
+        await t.write_reg(Reg[f"{name}_BASE_HI"], bus >> 32)
+        await t.write_reg(Reg[f"{name}_SIZE"], log2)
+        return kind(t.memory, offset, log2)
+
+    async def enable(self) -> None:
+        """Enable every ring."""
+        for name in self.layout:
+            await self.transport.write_reg(Reg[f"{name}_CTRL"], 1)
+
+    async def remove(self) -> None:
+        """Disable every ring, wait until the device no longer touches it, free its frames."""
+        for name in self.layout:
+            await self.transport.write_reg(Reg[f"{name}_CTRL"], 0)
+        for name in self.layout:
+            while await self.transport.read_reg(Reg[f"{name}_CTRL"]) & 1:
+                await sleep(100)
+        for pfn, nr in self._frames:
+            self.phys.free_contig(pfn, nr)
+        self._frames.clear()
+        self.layout.clear()

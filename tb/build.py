@@ -318,7 +318,7 @@ def run_cocotb(
         vvp, vpi = icarus(design)
         args = ["-M", str(vpi.parent), "-m", vpi.stem]
         env["SVM_LIBRARY"] = str(vpi)
-        plus = [f"+vcd={where / 'dump.vcd'}"] if waves else []
+        plus = [f"+dump={where / 'dump.fst'}"] if waves else []
         build_dir, top = vvp.parent, "svm_icarus"
         link = build_dir / "sim.vvp"
         with _locked(build_dir / "link.lock"):
@@ -343,6 +343,7 @@ def run_cocotb(
             seed=seed,
             test_args=args,
             plusargs=plus,
+            waves=waves and sim == "icarus",
             extra_env=env,
             test_filter=test_filter,
             log_file=str(where / "log.txt") if quiet else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -107,7 +107,7 @@ class Collector:
         }
 
 
-def host_latency(pairs: list[tuple[int, int]]) -> dict[str, int]:
+def host_latency(pairs: Collection[tuple[int, int]]) -> dict[str, int]:
     """Spread of (start, end) pairs in cycles."""
     return spread(np.array([b - a for a, b in pairs])) if pairs else {"count": 0}
 

@@ -22,6 +22,7 @@ from sw_model.rings import COUNT_MASK, Consumer, Producer
 from sw_model.sched import sleep
 from tb import build
 from tb.sim import EV_LOG, NS_PER_CYCLE, HarnessConfig
+from tb.trace import Kind, Trace
 from tb.world import World
 
 BUS_BASE = 0x8000_0000
@@ -244,14 +245,48 @@ def _write(work: NDArray[np.uint64], table: NDArray) -> Path:
     return d
 
 
+def trace_work(path: Path, limit: int = 60000) -> tuple[NDArray[np.uint64], NDArray]:
+    """Descriptors of a recording's first accesses, and the map that answers their faults.
+
+    Every load becomes a READ and every store a FILL of one process. Raises TraceError.
+    """
+    acc = Trace(path).accesses()[:limit]
+    va = acc["addr"].astype(np.uint64)
+    pages = np.unique(np.concatenate([va >> 12, (va + acc["size"] - 1) >> 12]))
+    write = acc["kind"] != Kind.LOAD
+    work = dev.WORK.pack(
+        op=np.where(write, int(dev.Work.FILL), int(dev.Work.READ)).astype(np.uint64),
+        flags=int(dev.Flag.COMPLETE),
+        pasid=np.ones(len(acc), np.uint64),
+        len=acc["size"].astype(np.uint64),
+        va=va,
+        data=np.where(write, va ^ np.uint64(0x5A5A), 0).astype(np.uint64),
+    )
+    table = np.zeros(len(pages), MAP_DTYPE)
+    table["pasid"], table["va"], table["perm"] = 1, pages << 12, 3
+    table["bus"] = BUS_BASE + FRAMES_AT + np.arange(len(pages)) * 4096
+    return work, table
+
+
+def storm_work(n: int = 8000, seed: int = 1) -> tuple[NDArray[np.uint64], NDArray]:
+    """Reads of 8 bytes, each in another page than the last ones: nearly every access faults."""
+    pages = 8192
+    order = np.random.default_rng(seed).permutation(pages)
+    va = 0x7F00_0000_0000 + order[np.arange(n) % pages].astype(np.uint64) * np.uint64(4096)
+    work = dev.WORK.pack(op=int(dev.Work.READ), flags=int(dev.Flag.COMPLETE), pasid=1, len=8, va=va)
+    table = np.zeros(pages, MAP_DTYPE)
+    table["pasid"], table["va"], table["perm"] = 1, 0x7F00_0000_0000 + np.arange(pages) * 4096, 3
+    table["bus"] = BUS_BASE + FRAMES_AT + np.arange(pages) * 4096
+    return work, table
+
+
 def compare(
-    n: int = 20000, seed: int = 1, data_w: int = 128, repeat: int = 3, **kw: int
+    work: NDArray[np.uint64], table: NDArray, seed: int = 1, data_w: int = 128, repeat: int = 3
 ) -> dict[str, dict[str, Any]]:
     """The best of `repeat` interleaved runs of each flavour on one workload, by name.
 
     All flavours must agree on cycles, or their speeds would not compare: AssertionError.
     """
-    work, table = make_work(n, seed, **kw)
     best: dict[str, dict[str, Any]] = {}
     for _ in range(repeat):
         for name, f in (("raw C++", run_raw), ("library", run_library), ("cocotb", run_cocotb)):
@@ -260,9 +295,3 @@ def compare(
                 best[name] = r
     assert len({r["cycles"] for r in best.values()}) == 1, best
     return best
-
-
-if __name__ == "__main__":
-    for name, r in compare().items():
-        rate = r["cycles"] / r["cpu_seconds"] / 1e3
-        print(f"{name:8} {rate:7.1f} k cycles per CPU second  ({r['cycles']} cycles, {r['faults']} faults)")

@@ -8,7 +8,7 @@ oracle reports is the device's fault.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -423,7 +423,39 @@ class StressHost:
 
 
 class Caught(Exception):
-    """The oracle has found something: enough."""
+    """The oracle has found what was looked for: enough."""
+
+
+class Watch:
+    """Feeds an oracle from a world; ends the run at a violation of `stop`, or without progress."""
+
+    def __init__(self, world: World, oracle: Oracle, stop: Iterable[str], stall_cycles: int = 80_000) -> None:
+        self.world = world
+        self.oracle = oracle
+        self.stop = frozenset(stop)
+        self.stall_cycles = stall_cycles
+        self.last = 0
+        world.on_logs = self.logs
+
+    def logs(self, accesses: NDArray, records: NDArray) -> None:
+        """Raises Caught and SimHang."""
+        self.oracle.feed(accesses, records)
+        if self.stop & self.oracle.verdict.rules.keys():
+            raise Caught
+        if len(accesses):
+            self.last = int(accesses["t_resp"][-1])
+        elif self.world.cycle - self.last > self.stall_cycles:
+            raise SimHang(f"no access for {self.stall_cycles} cycles: {self.world.diagnosis()}")
+
+    def run(self, max_cycles: int) -> Verdict:
+        """Run the world and judge; what is stuck at the end is for the oracle to say."""
+        try:
+            self.world.run_plain(max_cycles=max_cycles)
+        except SimHang as e:
+            self.oracle.account([f"the run is stuck: {e}"])
+        except Caught:
+            return self.oracle.verdict
+        return self.oracle.finish(self.world.stats()["outstanding"])
 
 
 def run(
@@ -431,29 +463,17 @@ def run(
     plan: Plan | None = None,
     seed: int = 1,
     max_cycles: int = 4_000_000,
-    stop: bool = False,
+    stop: Iterable[str] = (),
     **options: Any,
 ) -> Verdict:
-    """Stress the device of a world that this process steps. `stop` ends the run at the first violation.
+    """Stress the device of a world that this process steps; ends at the first violation of a rule in `stop`.
 
-    Raises what a thread or the harness raises, except SimHang: the oracle says what is stuck.
+    Raises what a thread or the harness raises, except SimHang.
     """
     oracle = Oracle(bus_base=world.bus_base, now=lambda: world.cycle, **options)
-
-    def logs(accesses: NDArray, records: NDArray) -> None:
-        oracle.feed(accesses, records)
-        if stop and oracle.verdict.total:
-            raise Caught
-
-    world.on_logs = logs
+    watch = Watch(world, oracle, stop)
     host = StressHost(world.transport, world.sched, oracle, plan or Plan(), seed)
     world.spawn(host.main(), "stress")
-    try:
-        world.run_plain(max_cycles=max_cycles)
-    except SimHang as e:
-        oracle.account([f"the run is stuck: {e}"])
-    except Caught:
-        return oracle.verdict
-    verdict = oracle.finish(world.stats()["outstanding"])
+    verdict = watch.run(max_cycles)
     verdict.seen["descriptors"] = host.finished
     return verdict

@@ -719,8 +719,8 @@ class Workload:
         last = (ops["addr"] + ops["size"] - np.uint64(1)) >> np.uint64(6)
         salt = np.uint64(int(self.rng.integers(1, 1 << 62)) | 1)
         mix = (line * salt) >> np.uint64(61)
-        wide = np.unique(np.concatenate([np.arange(a, b + 1) for a, b in _spans(line, last)] or [line[:0]]))
-        crossing = np.isin(line, wide) | (last != line)
+        wide = [x for a, b in _spans(line, last) for x in range(a, b + 1)]
+        crossing = np.isin(line, np.array(wide, dtype=np.uint64)) | (last != line)
         return (mix < 3) & ~crossing
 
     async def compare(self, first: int = 0, last: int = U64) -> None:

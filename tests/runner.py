@@ -81,6 +81,8 @@ def build(sim: str, parameters: Mapping[str, int], rtl: Path = ROOT / "rtl", wav
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not stamp.exists():
             os.environ.update(tools.verilator_env())
+            # Python is most of the run time: a quick build pays more than a quick model.
+            os.environ["MAKEFLAGS"] = f"{os.environ.get('MAKEFLAGS', '')} OPT_FAST=-O0"
             args = ["-Wno-fatal"] if sim == "verilator" else ["-g2012"]
             get_runner(sim).build(
                 sources=files,

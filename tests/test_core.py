@@ -19,13 +19,13 @@ RUNS = {
     "verilator-invalidation": ("cocotb_core_inv", "verilator", DEFAULT, None),
     "verilator-holes": ("cocotb_core_holes", "verilator", DEFAULT, None),
     "verilator-stress": ("cocotb_core_stress", "verilator", DEFAULT, None),
-    "verilator-512-hits": (
+    "icarus-512-hits": (
         "cocotb_core_hits",
-        "verilator",
+        "icarus",
         WIDE,
         r"axi_master|attributes|back_pressure|malformed|hit_leaves",
     ),
-    "verilator-512-stress": ("cocotb_core_stress", "verilator", WIDE, r"detach/round=0|host/round=0"),
+    "icarus-512-stress": ("cocotb_core_stress", "icarus", WIDE, r"host/round=0"),
     "verilator-small-stress": ("cocotb_core_stress", "verilator", SMALL, None),
     "verilator-small-faults": (
         "cocotb_core_faults",

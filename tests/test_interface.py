@@ -22,7 +22,7 @@ def test_generated_files_are_up_to_date():
 
 def test_a_changed_source_is_noticed(tmp_path, monkeypatch):
     changed = tmp_path / "device.toml"
-    changed.write_text(generate.SOURCE.read_text().replace("offset = 0x010", "offset = 0x020", 1))
+    changed.write_text(generate.SOURCE.read_text().replace("offset = 0x010", "offset = 0x030", 1))
     monkeypatch.setattr(generate, "SOURCE", changed)
     monkeypatch.setattr(generate.load, "__defaults__", (changed,))
     assert set(generate.stale()) == set(generate.OUTPUTS)

@@ -79,8 +79,16 @@ class World:
     def attach(self, t: int, pasid: int = P) -> None:
         self.cmd(t, Op.ATTACH, pasid=pasid)
 
-    def fill(self, t: int, va: int = VA, pfn: int = FRAME, perm: int = RW, n: int = 1, size: int = Size.P4K,
-             pasid: int = P) -> dict[str, int]:
+    def fill(
+        self,
+        t: int,
+        va: int = VA,
+        pfn: int = FRAME,
+        perm: int = RW,
+        n: int = 1,
+        size: int = Size.P4K,
+        pasid: int = P,
+    ) -> dict[str, int]:
         return self.cmd(t, Op.FILL, pasid=pasid, va=va, pa=pfn << 12, npages=n, size=size, perm=perm)
 
     def done(self, t: int, c: dict[str, int]) -> None:
@@ -100,8 +108,15 @@ class World:
         self.cmd(t, Op.RESPOND, code=code, **f)
 
     def access(
-        self, issue: int, resp: int, va: int = VA, pfn: int = FRAME, write: bool = False, pasid: int = P,
-        code: int = 0, accept: int | None = None,
+        self,
+        issue: int,
+        resp: int,
+        va: int = VA,
+        pfn: int = FRAME,
+        write: bool = False,
+        pasid: int = P,
+        code: int = 0,
+        accept: int | None = None,
     ) -> None:
         accept = issue - 4 if accept is None else accept
         bus = (pfn << 12) + (va & 4095)
@@ -308,8 +323,21 @@ def mm_shared(w: World) -> None:
     w.access(60, 70, pasid=4)
 
 
-LEGAL = (plain, over_invalidation, regrant, access_up_to_completion, neighbours_survive, page_sizes, upgrade,
-         fences, fill_behind_invalidation, faults, detach, eviction, work)
+LEGAL = (
+    plain,
+    over_invalidation,
+    regrant,
+    access_up_to_completion,
+    neighbours_survive,
+    page_sizes,
+    upgrade,
+    fences,
+    fill_behind_invalidation,
+    faults,
+    detach,
+    eviction,
+    work,
+)
 LEGAL_MM = (mm_life, mm_write_protect, mm_huge, mm_shared)
 
 

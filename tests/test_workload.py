@@ -23,39 +23,6 @@ from tb.workload import Pressure, Reference, Source, Workload, expand
 ROOT = Path(__file__).resolve().parents[1]
 
 
-class OrderedDevice(FuncDevice):
-    """The functional device with the RTL engine's promise: overlapping descriptors keep program order."""
-
-    def __init__(self, *args: Any, **kw: Any) -> None:
-        super().__init__(*args, **kw)
-        self.active: dict[int, dict[str, int]] = {}
-
-    def steps(self) -> list:
-        """As FuncDevice, without taking a descriptor that overlaps one under way."""
-        out = super().steps()
-        if ("work", None) in out:
-            for r in self.done_records:
-                self.active.pop(r["index"], None)
-            w = WORK.unpack(self._slot("WORK", self._ring("WORK")[3]))
-            if any(self._overlap(w, x) for x in self.active.values()):
-                out.remove(("work", None))
-        return out
-
-    @staticmethod
-    def _overlap(a: dict[str, int], b: dict[str, int]) -> bool:
-        if a["op"] == Work.READ and b["op"] == Work.READ:
-            return False
-        return a["va"] < b["va"] + max(8, b["len"]) and b["va"] < a["va"] + max(8, a["len"])
-
-    def _do_work(self) -> None:
-        self.active[self._descriptors] = WORK.unpack(self._slot("WORK", self._ring("WORK")[3]))
-        super()._do_work()
-
-    def _do_done(self) -> None:
-        self.active.pop(self.done_records[0]["index"], None)
-        super()._do_done()
-
-
 def replay(
     trace: Path,
     seed: int = 1,
@@ -67,7 +34,7 @@ def replay(
 ) -> tuple[Workload, SvmDriver, list[str]]:
     """Replay a trace on the functional device; the workload, its driver and what did not balance at exit."""
     memory = np.zeros(96 << 20, np.uint8)
-    device = OrderedDevice(memory, seed=seed)
+    device = FuncDevice(memory, seed=seed)
     phys = PhysMem(memory, seed=seed)
     clock = VirtualClock()
     sched = Scheduler(RandomStrategy(seed, 0.05), clock)

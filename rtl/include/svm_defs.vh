@@ -20,6 +20,7 @@
 `define SVM_REG_STATUS 16'h0014  // bit 0 ready (caches cleared after reset)
 `define SVM_REG_IRQ_ENABLE 16'h0018  // one bit a vector; a disabled vector stays pending
 `define SVM_REG_IRQ_STATUS 16'h001c  // one bit a vector: pending while disabled
+`define SVM_REG_DONE_HOLDOFF 16'h0020  // 15:0 least cycles between two IRQ_DONE interrupts; later ones wait, merged
 `define SVM_REG_CMD_BASE_LO 16'h0040  // CMD ring: bus address, bits 31:0; 4-KiB aligned
 `define SVM_REG_CMD_BASE_HI 16'h0044  // CMD ring: bus address, bits 63:32
 `define SVM_REG_CMD_SIZE 16'h0048  // CMD ring: log2 of the number of records, 4 to 16

@@ -132,6 +132,8 @@ module dmmu_channel #(
     output wire [(1<<LOG_PARK)-1:0] park_live,
     input wire [LOG_PARK-1:0] park_scan_slot,
     output wire [19:0] park_scan_pasid,
+    output wire park_scan_stuck,
+    input wire park_kill,
     output wire pipe_idle,
     output wire pipe_commit,
 
@@ -236,9 +238,14 @@ module dmmu_channel #(
   reg [LOG_PARK-1:0] id_tail[0:IDS-1];
   reg [LOG_PARK-1:0] next[0:PARK-1];
   reg [19:0] pasids[0:PARK-1];
+  reg [ID_W-1:0] ids[0:PARK-1];
+  reg [LOG_PARK-1:0] id_head[0:IDS-1];
 
   assign park_live = ~free_slots;
   assign park_scan_pasid = pasids[park_scan_slot];
+  // Sure to end with an error, but only after an older access of its ID that waits for the host.
+  wire [LOG_PARK-1:0] scan_head = id_head[ids[park_scan_slot]];
+  assign park_scan_stuck = v_err[park_scan_slot] && !is_head[park_scan_slot] && (v_wait[scan_head] || v_wfree[scan_head]);
 
   // The next free slot is known one cycle ahead.
   reg nf_valid;
@@ -566,12 +573,16 @@ module dmmu_channel #(
   wire [PARK-1:0] set_ready = (commit && do_ready) ? commit_oh : NONE;
   wire [PARK-1:0] set_err = (commit && do_error) ? commit_oh : NONE;
   wire [PARK-1:0] deq_oh = dequeue ? ONE << s3_slot : NONE;
-  wire [PARK-1:0] tail_oh = ONE << id_tail[s3_id];
+  wire [LOG_PARK-1:0] s3_tail = id_tail[s3_id];
+  wire [PARK-1:0] tail_oh = ONE << s3_tail;
   wire [PARK-1:0] next_oh = ONE << next[s3_slot];
   wire [PARK-1:0] q_next_oh = ONE << next[q_slot];
   wire q_follow = q_valid && q_go && q_op == OP_REPLAY && has_next[q_slot];
   // A response of the direction may have emptied the ID that a blocked error waits for.
   wire [PARK-1:0] e_block_oh = e_block ? r_oh : NONE;
+
+  // A detach ends accesses that would look up again.
+  wire [PARK-1:0] kill_oh = park_kill ? v_ready & ~sel_oh & (ONE << park_scan_slot) : NONE;
 
   always @(posedge clk) begin
     nf_slot <= encode(idle_pick);
@@ -579,13 +590,15 @@ module dmmu_channel #(
         | ((dequeue && has_next[s3_slot]) ? next_oh : NONE);
     follow <= (follow | (q_follow ? q_next_oh : NONE)) & ~enq_oh & ~sel_oh;
     has_next <= (has_next & ~enq_oh) | ((enqueue && id_parked[s3_id]) ? tail_oh : NONE);
-    decerr <= (decerr & ~an_end & ~set_err & ~rs_err) | set_err | rs_err | (an_decerr ? an_end : NONE);
+    decerr <= (decerr & ~an_end & ~set_err & ~rs_err) | set_err | rs_err | kill_oh | (an_decerr ? an_end : NONE);
     wdone <= (WRITE == 0) ? {PARK{1'b1}} : (wdone & ~enq_oh) | (wdone_valid ? ONE << wdone_slot : NONE);
     if (enqueue) begin
       id_tail[s3_id] <= nf_slot;
       pasids[nf_slot] <= s3_ax[USER_L+:20];
-      if (id_parked[s3_id]) next[id_tail[s3_id]] <= nf_slot;
+      ids[nf_slot] <= s3_id;
+      if (id_parked[s3_id]) next[s3_tail] <= nf_slot;
     end
+    if (dequeue || (enqueue && !id_parked[s3_id])) id_head[s3_id] <= enqueue ? nf_slot : next[s3_slot];
   end
 
   always @(posedge clk) begin
@@ -603,10 +616,10 @@ module dmmu_channel #(
     end else begin
       free_slots <= idle_slots | deq_oh;
       nf_valid <= idle_slots != NONE;
-      v_ready <= (v_ready & ~sel_oh) | set_ready | rs_ready | an_wake | (wfree_wake ? v_wfree : NONE);
+      v_ready <= (v_ready & ~sel_oh & ~kill_oh) | set_ready | rs_ready | an_wake | (wfree_wake ? v_wfree : NONE);
       v_wait <= (v_wait & ~an_wake & ~an_end) | rs_wait;
       v_wfree <= (wfree_wake ? NONE : v_wfree) | rs_wfree;
-      v_err <= (v_err & ~sel_oh) | set_err | rs_err | an_end | (trk_freed ? v_eblk | e_block_oh : NONE);
+      v_err <= (v_err & ~sel_oh) | set_err | rs_err | an_end | kill_oh | (trk_freed ? v_eblk | e_block_oh : NONE);
       v_eblk <= trk_freed ? NONE : v_eblk | e_block_oh;
       v_retire <= (v_retire & ~sel_oh) | (e_end ? ONE << e_slot : NONE);
       if (enqueue) id_parked[s3_id] <= 1'b1;

@@ -204,8 +204,8 @@ module dmmu_cmd #(
       : 8'd0;
   wire ok = error == 8'd0;
 
-  // A command is checked when its report has room, so that nothing half done waits for it.
-  wire check = c_valid && state == S_CHECK && dq_ready;
+  // A command that reports or drains is checked when there is room for that, so that nothing half done waits.
+  wire check = c_valid && state == S_CHECK && (dq_ready || (ok && !is_inv && !c_flags[0]));
   wire start = check && ok;
   wire start_fill = start && is_fill;
   wire start_inv = start && is_inv;
@@ -274,7 +274,7 @@ module dmmu_cmd #(
   // ------------------------------------------------------------------ sequence
   wire end_fill = state == S_FILL_END && !phase;
   wire end_inv = state == S_INV_END && !phase;
-  assign c_last = (check && !start_fill && !start_inv) || ((end_fill || (end_inv && is_detach)) && dq_ready)
+  assign c_last = (check && !start_fill && !start_inv) || (end_fill && (dq_ready || !c_flags[0])) || (end_inv && is_detach && dq_ready)
       || (end_inv && !is_detach);
   assign det_wake = end_inv && is_detach;
 

@@ -316,6 +316,8 @@ module dmmu_core #(
   wire [PARK-1:0] r_park_live;
   wire [LOG_PARK-1:0] r_park_scan_slot;
   wire [19:0] r_park_scan_pasid;
+  wire r_park_scan_stuck;
+  wire r_park_kill;
   wire r_pipe_idle;
   wire r_pipe_commit;
   wire r_ev_accept;
@@ -428,6 +430,8 @@ module dmmu_core #(
       .park_live(r_park_live),
       .park_scan_slot(r_park_scan_slot),
       .park_scan_pasid(r_park_scan_pasid),
+      .park_scan_stuck(r_park_scan_stuck),
+      .park_kill(r_park_kill),
       .pipe_idle(r_pipe_idle),
       .pipe_commit(r_pipe_commit),
       .ev_accept(r_ev_accept),
@@ -507,6 +511,8 @@ module dmmu_core #(
   wire [PARK-1:0] w_park_live;
   wire [LOG_PARK-1:0] w_park_scan_slot;
   wire [19:0] w_park_scan_pasid;
+  wire w_park_scan_stuck;
+  wire w_park_kill;
   wire w_pipe_idle;
   wire w_pipe_commit;
   wire w_ev_accept;
@@ -619,6 +625,8 @@ module dmmu_core #(
       .park_live(w_park_live),
       .park_scan_slot(w_park_scan_slot),
       .park_scan_pasid(w_park_scan_pasid),
+      .park_scan_stuck(w_park_scan_stuck),
+      .park_kill(w_park_kill),
       .pipe_idle(w_pipe_idle),
       .pipe_commit(w_pipe_commit),
       .ev_accept(w_ev_accept),
@@ -1003,6 +1011,8 @@ module dmmu_core #(
       .r_park(r_park_live),
       .r_park_slot(r_park_scan_slot),
       .r_park_pasid(r_park_scan_pasid),
+      .r_park_stuck(r_park_scan_stuck),
+      .r_park_kill(r_park_kill),
       .r_idle(r_pipe_idle),
       .r_commit(r_pipe_commit),
       .w_live(w_live),
@@ -1012,6 +1022,8 @@ module dmmu_core #(
       .w_park(w_park_live),
       .w_park_slot(w_park_scan_slot),
       .w_park_pasid(w_park_scan_pasid),
+      .w_park_stuck(w_park_scan_stuck),
+      .w_park_kill(w_park_kill),
       .w_idle(w_pipe_idle),
       .w_commit(w_pipe_commit),
       .event_valid(event_valid),

@@ -6,6 +6,7 @@
 // Completions, in ring order. The oldest entry of the queue waits here for the accesses in flight that its command covers:
 // a copy of the live slots is taken once, one slot a cycle and direction is compared and dropped when it was sent on after
 // the effect or does not overlap, slots drop out when they are answered, and the command has completed when nothing is left.
+// A detach also waits for its parked accesses, as far as they can end without the host.
 // Without accesses in flight an invalidation checked in cycle d is reported in d + 3.
 // Invariant: every access sent on before the effect and not yet answered is in the copy. Ages are 32-bit cycle counts.
 module dmmu_drain #(
@@ -45,9 +46,13 @@ module dmmu_drain #(
     input wire [(1<<LOG_PARK)-1:0] r_park,
     output wire [LOG_PARK-1:0] r_park_slot,
     input wire [19:0] r_park_pasid,
+    input wire r_park_stuck,
+    output wire r_park_kill,
     input wire [(1<<LOG_PARK)-1:0] w_park,
     output wire [LOG_PARK-1:0] w_park_slot,
     input wire [19:0] w_park_pasid,
+    input wire w_park_stuck,
+    output wire w_park_kill,
     input wire r_idle,
     input wire r_commit,
     input wire w_idle,
@@ -114,7 +119,9 @@ module dmmu_drain #(
   // Sent on at or after the effect: it cannot have used a covered translation.
   wire [31:0] r_age = r_scan_data[2+VPN_W+20+:32] - q_effect;
   wire [31:0] w_age = w_scan_data[2+VPN_W+20+:32] - q_effect;
-  wire unused_age = &{1'b0, r_age[30:0], w_age[30:0]};
+  wire r_no_kill;
+  wire w_no_kill;
+  wire unused_age = &{1'b0, r_age[30:0], w_age[30:0], r_no_kill, w_no_kill};
 
   wire r_none;
   wire w_none;
@@ -135,6 +142,8 @@ module dmmu_drain #(
       .vpn(r_scan_data[2+:VPN_W]),
       .size(r_scan_data[1:0]),
       .after(!r_age[31]),
+      .stuck(1'b0),
+      .kill(r_no_kill),
       .all(q_scope[1]),
       .whole(q_scope[0]),
       .of_pasid(q_pasid),
@@ -157,6 +166,8 @@ module dmmu_drain #(
       .vpn(w_scan_data[2+:VPN_W]),
       .size(w_scan_data[1:0]),
       .after(!w_age[31]),
+      .stuck(1'b0),
+      .kill(w_no_kill),
       .all(q_scope[1]),
       .whole(q_scope[0]),
       .of_pasid(q_pasid),
@@ -165,28 +176,24 @@ module dmmu_drain #(
       .none(w_none)
   );
 
-  // Parked accesses matter to a detach only. A slot that leaves the live set has ended.
-  reg [(1<<LOG_PARK)-1:0] r_park_was;
-  reg [(1<<LOG_PARK)-1:0] w_park_was;
-  always @(posedge clk) begin
-    r_park_was <= r_park;
-    w_park_was <= w_park;
-  end
-
+  // Parked accesses matter to a detach only. A freed slot is out of the live set for at least one cycle.
   dmmu_drain_scan #(
       .LOG_SLOTS(LOG_PARK),
-      .VPN_W(1)
+      .VPN_W(1),
+      .PARKED(1)
   ) park_r (
       .clk(clk),
       .rst(rst),
       .copy(copy && q_detach),
       .live(r_park),
-      .freed(r_park_was & ~r_park),
+      .freed(~r_park),
       .slot(r_park_slot),
       .pasid(r_park_pasid),
       .vpn(1'b0),
       .size(2'd0),
       .after(1'b0),
+      .stuck(r_park_stuck),
+      .kill(r_park_kill),
       .all(1'b0),
       .whole(1'b1),
       .of_pasid(q_pasid),
@@ -197,18 +204,21 @@ module dmmu_drain #(
 
   dmmu_drain_scan #(
       .LOG_SLOTS(LOG_PARK),
-      .VPN_W(1)
+      .VPN_W(1),
+      .PARKED(1)
   ) park_w (
       .clk(clk),
       .rst(rst),
       .copy(copy && q_detach),
       .live(w_park),
-      .freed(w_park_was & ~w_park),
+      .freed(~w_park),
       .slot(w_park_slot),
       .pasid(w_park_pasid),
       .vpn(1'b0),
       .size(2'd0),
       .after(1'b0),
+      .stuck(w_park_stuck),
+      .kill(w_park_kill),
       .all(1'b0),
       .whole(1'b1),
       .of_pasid(q_pasid),

@@ -2,13 +2,17 @@
 `timescale 1ns / 1ps
 `default_nettype none
 
-// The set of accesses that one invalidation waits for. copy takes the live slots; afterwards one slot a cycle is compared
-// and dropped if it was sent on after the effect or its translation does not overlap the range; freed slots drop out at once.
+// The set of accesses that one completion waits for. copy takes the live slots; afterwards one slot a cycle is compared
+// and dropped if it does not matter: sent on after the effect, or no overlap with the range. Freed slots drop out at once.
 // Two cycles from the choice of a slot to its drop.
-// Invariant: the set never grows after copy, and a slot that overlaps leaves it only when it is freed.
+// PARKED = 1, for a detach: the set is visited again and again. A parked access of the PASID that would look up again is made
+// to end (kill). One that is sure to end but is held, by the order of its ID, behind an access that waits for the host is
+// stuck and drops out: a completion never waits for the answer to a fault.
+// Invariant: the set never grows after copy; a slot that matters leaves it only when it is freed (or stuck).
 module dmmu_drain_scan #(
     parameter LOG_SLOTS = 6,
-    parameter VPN_W = 36
+    parameter VPN_W = 36,
+    parameter PARKED = 0
 ) (
     input wire clk,
     input wire rst,
@@ -22,6 +26,8 @@ module dmmu_drain_scan #(
     input wire [VPN_W-1:0] vpn,
     input wire [1:0] size,
     input wire after,
+    input wire stuck,
+    output wire kill,
 
     input wire all,
     input wire whole,
@@ -55,7 +61,9 @@ module dmmu_drain_scan #(
       && (all || (pasid == of_pasid && (whole || ((vpn | page_mask) >= start && (vpn & ~page_mask) <= last))));
 
   wire [SLOTS-1:0] next = todo & (~todo + ONE);
-  wire [SLOTS-1:0] drop = (slot_valid && !overlaps) ? ONE << slot : NONE;
+  wire keeps = overlaps && (PARKED == 0 || !stuck);
+  wire [SLOTS-1:0] drop = (slot_valid && !keeps) ? ONE << slot : NONE;
+  wire [SLOTS-1:0] stays = set & ~freed & ~drop;
   reg [LOG_SLOTS-1:0] next_index;
   integer i;
   always @* begin
@@ -64,6 +72,7 @@ module dmmu_drain_scan #(
   end
 
   assign none = set == NONE;
+  assign kill = PARKED != 0 && slot_valid && set[slot] && overlaps;
 
   always @(posedge clk) slot <= next_index;
 
@@ -74,8 +83,8 @@ module dmmu_drain_scan #(
       slot_valid <= 1'b0;
     end else begin
       slot_valid <= !copy && todo != NONE;
-      set <= copy ? live & ~freed : set & ~freed & ~drop;
-      todo <= copy ? live & ~freed : todo & ~freed & ~next;
+      set <= copy ? live & ~freed : stays;
+      todo <= copy ? live & ~freed : (PARKED != 0 && todo == NONE) ? stays : todo & ~freed & ~next;
     end
   end
 

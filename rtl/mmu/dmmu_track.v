@@ -44,6 +44,7 @@ module dmmu_track #(
   wire [LOG_SLOTS-1:0] old = head[free_id];
   wire do_free = free_valid && busy[free_id];
   wire do_issue = issue_valid && issue_ready;
+  wire [LOG_SLOTS-1:0] issue_tail = tail[issue_id];
   wire last = old == tail[free_id];
   // An ID whose only access ends in this cycle is empty for an access that enters in it.
   wire same = do_free && free_id == issue_id;
@@ -68,7 +69,7 @@ module dmmu_track #(
     if (do_issue) begin
       data[slot] <= issue_data;
       tail[issue_id] <= slot;
-      if (!was_empty) next[tail[issue_id]] <= slot;
+      if (!was_empty) next[issue_tail] <= slot;
     end
   end
 

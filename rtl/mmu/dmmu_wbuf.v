@@ -204,13 +204,15 @@ module dmmu_wbuf #(
   wire out_space = out_level < {2'b01, {(LOG_OUT - 1) {1'b0}}};
   wire from_buffer = ws_has && from_kind != FORWARD;
   wire discards = from_kind == DISCARD;
-  wire out_last = out_beat == from_len;
+  // Discarding goes a chunk at a time.
+  wire out_last = out_beat[7:3] == from_len[7:3] && (discards || out_beat[2:0] == from_len[2:0]);
+  wire out_turn = discards || out_beat[2:0] == 3'd7;
   wire [LOG_CHUNKS-1:0] out_at = (out_beat == 8'd0) ? from_first : out_chunk;
   wire out_read = from_buffer && (discards || out_space);
 
   assign in_forward = rt_has && !to_park && s_valid && ws_has && !from_buffer && !read_valid && out_space;
   assign ws_pop = (out_read && out_last) || (in_forward && in_last);
-  assign give = out_read && (out_last || out_beat[2:0] == 3'd7);
+  assign give = out_read && (out_last || out_turn);
   assign give_chunk = out_at;
 
   ram_1r1w #(
@@ -231,7 +233,7 @@ module dmmu_wbuf #(
 
   always @(posedge clk) begin
     read_last <= out_last;
-    if (out_read) out_chunk <= (out_beat[2:0] == 3'd7) ? next[out_at] : out_at;
+    if (out_read) out_chunk <= out_turn ? next[out_at] : out_at;
   end
 
   always @(posedge clk) begin
@@ -240,7 +242,7 @@ module dmmu_wbuf #(
       read_valid <= 1'b0;
     end else begin
       read_valid <= out_read && !discards;
-      if (out_read) out_beat <= out_last ? 8'd0 : out_beat + 8'd1;
+      if (out_read) out_beat <= out_last ? 8'd0 : discards ? {out_beat[7:3] + 5'd1, 3'd0} : out_beat + 8'd1;
     end
   end
 

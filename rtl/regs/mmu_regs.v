@@ -181,17 +181,28 @@ module mmu_regs #(
   wire [3:0] irq_clear = wr_status ? wr_data[3:0] : 4'd0;
   wire [3:0] irq_due = irq_in | (irq_pending & ~irq_clear);
 
+  // A busy engine completes work faster than a host wants interrupts: what comes too soon waits as pending.
+  localparam [3:0] DONE_BIT = 4'd1 << `SVM_IRQ_DONE;
+  reg [15:0] holdoff;
+  reg [15:0] holdoff_left;
+  wire [3:0] irq_open = irq_enable & ~((holdoff_left != 16'd0) ? DONE_BIT : 4'd0);
+
   always @(posedge clk) begin
     if (rst) begin
       ctrl_enable <= 1'b0;
       irq_enable <= 4'd0;
+      holdoff <= 16'd0;
+      holdoff_left <= 16'd0;
       irq_pending <= 4'd0;
       irq <= 4'd0;
     end else begin
       if (wr_en && wr_addr == `SVM_REG_CTRL) ctrl_enable <= wr_data[0];
       if (wr_en && wr_addr == `SVM_REG_IRQ_ENABLE) irq_enable <= wr_data[3:0];
-      irq_pending <= irq_due & ~irq_enable;
-      irq <= irq_due & irq_enable;
+      if (wr_en && wr_addr == `SVM_REG_DONE_HOLDOFF) holdoff <= wr_data[15:0];
+      if ((irq_due & irq_open & DONE_BIT) != 4'd0) holdoff_left <= holdoff;
+      else if (holdoff_left != 16'd0) holdoff_left <= holdoff_left - 16'd1;
+      irq_pending <= irq_due & ~irq_open;
+      irq <= irq_due & irq_open;
     end
   end
 
@@ -218,6 +229,7 @@ module mmu_regs #(
       `SVM_REG_CTRL: rd_data = {31'd0, ctrl_enable};
       `SVM_REG_STATUS: rd_data = {31'd0, ready};
       `SVM_REG_IRQ_ENABLE: rd_data = {28'd0, irq_enable};
+      `SVM_REG_DONE_HOLDOFF: rd_data = {16'd0, holdoff};
       `SVM_REG_IRQ_STATUS: rd_data = {28'd0, irq_pending};
       default: rd_data = stat_sel ? stat_rd_data : ring_rd_data;
     endcase

@@ -127,7 +127,7 @@ struct IcarusSim : svm_sim {
     bool wake = false, sampled = false, in_reset = true;
 
     explicit IcarusSim(const svm_config& cfg) {
-        if (cfg.wave_file && *cfg.wave_file) throw std::runtime_error("Icarus takes waves from +vcd=file");
+        if (cfg.wave_file && *cfg.wave_file) throw std::runtime_error("Icarus takes waves from +dump=file");
         core.reset(new svm::HarnessCore(cfg, data_bytes));
     }
     u32 run(u64) override { return 0; }

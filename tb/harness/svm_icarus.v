@@ -140,7 +140,7 @@ module svm_icarus #(
   reg [2047:0] wave_file;
 
   initial
-    if ($value$plusargs("vcd=%s", wave_file)) begin
+    if ($value$plusargs("dump=%s", wave_file)) begin
       $dumpfile(wave_file);
       $dumpvars(0, svm_icarus);
     end
