@@ -11,6 +11,8 @@ SIM      ?= verilator
 WAVES    ?= 0
 PRESSURE ?= 1
 LIMIT    ?= 0
+MIRROR   ?= interval
+PROCS    ?= 1
 # make test
 JOBS     ?= 2
 TESTS    ?= tests
@@ -22,7 +24,7 @@ export SIM SEED
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
-	@echo 'Settings: TRACE=file SEED=n SIM=verilator|icarus WAVES=1 PRESSURE=0..4 LIMIT=accesses (sim); JOBS=n TESTS=path (test)'
+	@echo 'Settings: TRACE=file SEED=n SIM=verilator|icarus WAVES=1 PRESSURE=0..4 LIMIT=accesses MIRROR=interval|mirror PROCS=n (sim); JOBS=n TESTS=path (test)'
 
 tools:
 	@command -v $(PYTHON) >/dev/null || { echo 'missing system tools; install them with: apt-get install python3 python3-venv' >&2; exit 1; }
@@ -35,7 +37,8 @@ $(VENV)/.stamp: requirements.txt | tools
 	@touch $@
 
 sim: $(VENV)/.stamp ## run a recorded program through the device MMU, with summary and build/sim/report.json
-	@$(PY) -m tb.run_sim --trace '$(TRACE)' --seed $(SEED) --sim $(SIM) --waves $(WAVES) --pressure $(PRESSURE) --limit $(LIMIT)
+	@$(PY) -m tb.run_sim --trace '$(TRACE)' --seed $(SEED) --sim $(SIM) --waves $(WAVES) --pressure $(PRESSURE) --limit $(LIMIT) \
+	   --mirror $(MIRROR) --processes $(PROCS)
 
 test: $(VENV)/.stamp ## run the whole regression
 	@$(PY) -m pytest -q -n $(JOBS) --dist worksteal $(TESTS)
