@@ -526,9 +526,7 @@ def _overlap(a: dict[str, int], b: dict[str, int]) -> bool:
             out.append((w["src"], w["src"] + n, False))
         return out
 
-    return any(
-        (wa or wb) and a0 < b1 and b0 < a1 for a0, a1, wa in spans(a) for b0, b1, wb in spans(b)
-    )
+    return any((wa or wb) and a0 < b1 and b0 < a1 for a0, a1, wa in spans(a) for b0, b1, wb in spans(b))
 
 
 class _Descriptor:

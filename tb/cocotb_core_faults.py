@@ -546,6 +546,42 @@ async def test_detach_and_invalidation_never_wait_for_a_fault_of_another_pasid(d
 
 
 @cocotb.test(**T)
+async def test_detach_completes_while_a_foreign_access_ahead_faults_over_and_over(dut):
+    """The access ahead of the same ID faults again all the time; a detach does not wait for it."""
+    env = await attached(dut, 1, 2)
+    kept = []
+
+    def again(rec: dict[str, int]) -> None:
+        if rec["pasid"] == 1:
+            kept.append(rec)
+            if len(kept) < 2000:
+                env.respond(rec)
+
+    env.on_fault = again
+    first = [env.read(1, VA, id=5), env.write(1, VA, id=6)]
+    for round_ in range(4):
+        second = [env.read(2, VA + i * PAGE, id=5) for i in range(1, 4)]
+        second += [env.write(2, VA + i * PAGE, id=6) for i in range(1, 4)]
+        await env.cycles(40 + round_)
+        n = len(kept)
+        cmd = env.detach(2)
+        await env.done(cmd, limit=4 * env.sets + 1500)
+        assert all(a.t_done < 0 for a in first + second)
+        await env.cycles(200)
+        assert len(kept) > n, "the access ahead stopped faulting"
+        env.attach(2)
+        await env.sync()
+    kept += [kept[-1]] * 2000
+    env.fill(1, VA, PA)
+    await env.cycles(100)
+    for rec in list(env.outstanding.values()):
+        env.respond(rec)
+    await env.finish()
+    assert all(a.resp == OKAY for a in first)
+    await env.end()
+
+
+@cocotb.test(**T)
 async def test_no_fault_record_of_a_pasid_after_its_detach_completed(dut):
     env = await attached(dut, 1, 2)
     env.p_fault = 0

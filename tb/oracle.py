@@ -449,7 +449,7 @@ class Oracle:
 
     def _is_attached(self, pasid: int) -> bool:
         history = self._attached.get(pasid)
-        return bool(history) and history[-1][1]
+        return history[-1][1] if history else False
 
     def _grant(self, c: _Command, r: dict[str, int]) -> None:
         size, n = r["size"], r["npages"]
@@ -903,7 +903,7 @@ def _columns(a: NDArray) -> dict[str, NDArray[np.int64]]:
     return c
 
 
-def _access(a: dict[str, NDArray[np.int64]], i: int) -> str:
+def _access(a: dict[str, NDArray[np.int64]], i: int | np.integer) -> str:
     kind = "write" if a["write"][i] else "read"
     text = f"{kind} of pasid {a['pasid'][i]} va {a['va'][i]:#x}"
     if a["t_issue"][i] > 0:
@@ -914,8 +914,8 @@ def _access(a: dict[str, NDArray[np.int64]], i: int) -> str:
 def check_accounting(phys: Any = None, mms: Iterable[Any] = (), hmms: Iterable[Any] = ()) -> list[str]:
     """References, users and pins that have not gone back after the last exit; empty when all balance.
 
-    `mms` are mm_structs whose processes have exited and whose drivers have detached; `hmms` are
-    reference-counted objects that must be gone.
+    `mms` are mm_structs whose processes have exited and whose drivers have detached; `hmms` have a
+    `kref` (struct hmm) and must be gone.
     """
     out: list[str] = []
     for mm in mms:
@@ -927,10 +927,8 @@ def check_accounting(phys: Any = None, mms: Iterable[Any] = (), hmms: Iterable[A
         if getattr(mm, "hmm", None) is not None and not mm.mm_count:
             out.append(f"{name}: freed with an hmm")
     for h in hmms:
-        refs = next((getattr(h, n) for n in ("kref", "refs", "refcount") if hasattr(h, n)), 0)
-        refs = refs if isinstance(refs, int) else getattr(refs, "refcount", getattr(refs, "count", 0))
-        if refs:
-            out.append(f"{h!r}: {refs} references are left")
+        if h.kref.read():
+            out.append(f"{h.kref.name}: {h.kref.read()} references are left")
     if phys is not None:
         out += phys.check_balance()
     return out

@@ -224,10 +224,10 @@ class StressHost:
                     break
                 await sleep(self.rng.randint(1, self.plan.answer_ns))
                 await self.t.write_reg(Reg.FAULT_HEAD, ring.head)
-                rows = list(rows)
-                self.rng.shuffle(rows)
+                batch = list(rows)
+                self.rng.shuffle(batch)
                 await self.room()
-                for row in rows:
+                for row in batch:
                     await self.serve(row)
 
     async def serve(self, row: NDArray[np.uint64]) -> None:

@@ -225,10 +225,18 @@ MUTANTS = [
     Mutant(
         "drain_waits_for_everything",
         "dmmu_drain_scan.v",
-        "(slot_valid && !overlaps)",
-        "(1'b0 && !overlaps)",
+        "(slot_valid && !keeps)",
+        "(1'b0 && !keeps)",
         INV,
         "contract_3",
+    ),
+    Mutant(
+        "detach_waits_for_a_foreign_fault",
+        "dmmu_drain_scan.v",
+        "overlaps && (PARKED == 0 || !stuck)",
+        "overlaps",
+        FAULTS,
+        "foreign|never_wait",
     ),
     Mutant(
         "parked_write_data_shifted",

@@ -337,6 +337,7 @@ def test_sections_never_use_an_old_page(seed: int) -> None:
 
         async def writer() -> None:
             for _ in range(4):
+
                 def change() -> None:
                     assert device["pfn"] == 0, "the device uses a page that goes away"
                     pte["pfn"] += 1

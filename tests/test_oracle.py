@@ -25,6 +25,7 @@ from sw_model.device_interface import (
     Size,
     Work,
 )
+from sw_model.locking import Kref
 from tb.oracle import Oracle, Verdict, check_accounting
 
 ACCESS = np.dtype(
@@ -798,7 +799,7 @@ def test_accounting() -> None:
         mm_id, name, mm_users, mm_count, hmm = 1, "a", 1, 2, None
 
     class Hmm:
-        kref = 1
+        kref = Kref(1, "hmm")
 
     class Phys:
         def check_balance(self) -> list[str]:

@@ -21,7 +21,11 @@ SHORT = (
 )
 NAMES = [p.name for p in (*plants.RTL, *plants.DRIVER)]
 
-pytestmark = pytest.mark.xdist_group("plants")
+pytestmark = [
+    pytest.mark.xdist_group("plants"),
+    # A run that ends at the first violation leaves its threads where they are.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 `resetall
 `timescale 1ns / 1ps
 `default_nettype none
+`include "svm_defs.vh"
 
 // The access engine: runs work descriptors (READ, WRITE, FILL, COPY, CAS) with virtual addresses.
 // A descriptor in flight owns a slot, and its slot number is the AXI ID of all its accesses; different descriptors end in
@@ -131,8 +132,6 @@ module access_engine #(
 
     output reg [3:0] irq
 );
-
-`include "svm_defs.vh"
 
   localparam integer LB = $clog2(DATA_W / 8);
   localparam LOG_BUF = 5;

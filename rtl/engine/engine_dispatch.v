@@ -1,6 +1,7 @@
 `resetall
 `timescale 1ns / 1ps
 `default_nettype none
+`include "svm_defs.vh"
 
 // Front end of the engine: decodes work records, orders them against the descriptors in flight, gives each a slot.
 // Stages: s1 record, s2 ranges and patterns, s3 comparison with the slots, s4 wait and issue.
@@ -61,8 +62,6 @@ module engine_dispatch #(
   localparam SLOTS = 1 << SLOT_W;
   localparam COPIES = 1 << LOG_COPIES;
   localparam LINE_W = VA_W - LOG_GRAIN;
-
-`include "svm_defs.vh"
 
   // The block that contains two lines of 2^LOG_GRAIN bytes: ones below the highest bit in which they differ.
   function automatic [LINE_W-1:0] smear;

@@ -1,6 +1,7 @@
 `resetall
 `timescale 1ns / 1ps
 `default_nettype none
+`include "svm_defs.vh"
 
 // Back end of the engine: collects ended descriptors, frees their slots, makes completion records.
 // Stages: d1 the chosen descriptor, d2 its record. Latency 2 cycles. Throughput: one descriptor per cycle.
@@ -40,8 +41,6 @@ module engine_done #(
 
   localparam SLOTS = 1 << SLOT_W;
   localparam INFO_W = 3 + 64 + 1 + 8;
-
-`include "svm_defs.vh"
 
   reg [INFO_W-1:0] info[0:SLOTS-1];
 

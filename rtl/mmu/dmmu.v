@@ -1,6 +1,7 @@
 `resetall
 `timescale 1ns / 1ps
 `default_nettype none
+`include "svm_defs.vh"
 
 // The device MMU: core, its CMD, FAULT and EVENT rings on one AXI4 ring master, and the registers.
 // irq_in merges interrupts of other blocks into the mask of this block; cycle is the time of all records.
@@ -180,7 +181,6 @@ module dmmu #(
     output wire [63:0] cycle
 );
 
-`include "svm_defs.vh"
 
   // What CAP0 and CAP1 report; each field is 8 bits.
   localparam integer LOG_SETS = $clog2(SETS);
@@ -386,6 +386,32 @@ module dmmu #(
       .bready(fq_bready)
   );
 
+  // The completion of a DETACH is posted when every fault record taken before it has been acknowledged: the writes of
+  // the two rings are not ordered otherwise.
+  reg [7:0] fault_open;
+  reg [7:0] detach_owed;
+  reg detach_counted;
+  wire event_post_ready;
+  wire event_detach = event_data[`SVM_EVENT_OP_F] == `SVM_OP_DETACH;
+  wire event_go = !event_detach || (detach_counted && detach_owed == 8'd0);
+  wire [7:0] fault_open_next = fault_open + {7'd0, fault_valid && fault_ready} - {7'd0, fq_bvalid};
+  assign event_ready = event_post_ready && event_go;
+
+  always @(posedge clk) begin
+    if (!detach_counted) detach_owed <= fault_open_next;
+    else if (fq_bvalid && detach_owed != 8'd0) detach_owed <= detach_owed - 8'd1;
+  end
+
+  always @(posedge clk) begin
+    if (rst) begin
+      fault_open <= 8'd0;
+      detach_counted <= 1'b0;
+    end else begin
+      fault_open <= fault_open_next;
+      detach_counted <= event_valid && event_detach && !event_ready;
+    end
+  end
+
   ring_post u_event_post (
       .clk(clk),
       .rst(rst),
@@ -399,8 +425,8 @@ module dmmu #(
       .full(event_full),
       .irq(event_irq),
       .irq_error(event_error),
-      .in_valid(event_valid),
-      .in_ready(event_ready),
+      .in_valid(event_valid && event_go),
+      .in_ready(event_post_ready),
       .in_data(event_data),
       .awaddr(eq_awaddr),
       .awvalid(eq_awvalid),

@@ -245,7 +245,8 @@ module dmmu_channel #(
   assign park_scan_pasid = pasids[park_scan_slot];
   // Sure to end with an error, but only after an older access of its ID that waits for the host.
   wire [LOG_PARK-1:0] scan_head = id_head[ids[park_scan_slot]];
-  assign park_scan_stuck = v_err[park_scan_slot] && !is_head[park_scan_slot] && (v_wait[scan_head] || v_wfree[scan_head]);
+  wire scan_head_waits = v_wait[scan_head] || v_wfree[scan_head];
+  assign park_scan_stuck = v_err[park_scan_slot] && !is_head[park_scan_slot] && scan_head_waits;
 
   // The next free slot is known one cycle ahead.
   reg nf_valid;

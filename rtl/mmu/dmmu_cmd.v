@@ -274,8 +274,8 @@ module dmmu_cmd #(
   // ------------------------------------------------------------------ sequence
   wire end_fill = state == S_FILL_END && !phase;
   wire end_inv = state == S_INV_END && !phase;
-  assign c_last = (check && !start_fill && !start_inv) || (end_fill && (dq_ready || !c_flags[0])) || (end_inv && is_detach && dq_ready)
-      || (end_inv && !is_detach);
+  assign c_last = (check && !start_fill && !start_inv) || (end_fill && (dq_ready || !c_flags[0]))
+      || (end_inv && (!is_detach || dq_ready));
   assign det_wake = end_inv && is_detach;
 
   assign dq_valid = (check && !ok) || (start && !is_fill && !is_detach && (is_inv || c_flags[0]))

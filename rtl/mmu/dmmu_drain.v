@@ -97,7 +97,8 @@ module dmmu_drain #(
       .in_valid(dq_valid),
       .in_ready(dq_ready),
       .in_data({
-        dq_wait, dq_detach, dq_scope, dq_pasid, dq_start, dq_end, dq_complete, dq_error, dq_tag, dq_index, dq_op, dq_effect
+        dq_wait, dq_detach, dq_scope, dq_pasid, dq_start, dq_end,
+        dq_complete, dq_error, dq_tag, dq_index, dq_op, dq_effect
       }),
       .out_valid(q_valid),
       .out_ready(q_pop),

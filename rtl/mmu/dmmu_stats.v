@@ -81,7 +81,8 @@ module dmmu_stats (
       count[`SVM_CNT_STALL_BUS] <= count[`SVM_CNT_STALL_BUS] + {62'd0, ones(ev_bus)};
       if (f_done) begin
         count[`SVM_CNT_FAULT_LATENCY_SUM] <= count[`SVM_CNT_FAULT_LATENCY_SUM] + {32'd0, f_latency};
-        if ({32'd0, f_latency} > count[`SVM_CNT_FAULT_LATENCY_MAX]) count[`SVM_CNT_FAULT_LATENCY_MAX] <= {32'd0, f_latency};
+        if ({32'd0, f_latency} > count[`SVM_CNT_FAULT_LATENCY_MAX])
+          count[`SVM_CNT_FAULT_LATENCY_MAX] <= {32'd0, f_latency};
       end
       if (i_done) begin
         count[`SVM_CNT_INV_LATENCY_SUM] <= count[`SVM_CNT_INV_LATENCY_SUM] + {32'd0, i_latency};

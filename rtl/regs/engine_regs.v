@@ -1,6 +1,7 @@
 `resetall
 `timescale 1ns / 1ps
 `default_nettype none
+`include "svm_defs.vh"
 
 // Register file of the access engine: identity, control, status, the WORK and DONE rings.
 // Latency: a write acts 2 cycles after AW and W, a read answers 6 cycles after AR.
@@ -48,8 +49,6 @@ module engine_regs (
     input wire idle,
     input wire [15:0] in_flight
 );
-
-`include "svm_defs.vh"
 
   wire wr_en;
   wire [15:0] wr_addr;

@@ -1,6 +1,7 @@
 `resetall
 `timescale 1ns / 1ps
 `default_nettype none
+`include "svm_defs.vh"
 
 // Register file of the MMU: identity, control, interrupts, the CMD, FAULT and EVENT rings, the counters.
 // Latency: a write acts 2 cycles after AW and W, a read answers 6 cycles after AR.
@@ -65,8 +66,6 @@ module mmu_regs #(
     input wire [3:0] irq_in,
     output reg [3:0] irq
 );
-
-`include "svm_defs.vh"
 
   wire wr_en;
   wire [15:0] wr_addr;
