@@ -27,7 +27,7 @@ PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
 READ, WRITE = 1, 2
 _PAGES = {0: 1, 1: 1 << 9, 2: 1 << 18}
-_MAX_DRAIN = 16
+_MAX_DRAIN = 32
 _MAX_ACTIVE = 8
 
 Step = tuple[str, Any]

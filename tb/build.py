@@ -136,7 +136,8 @@ def run(cmd: Sequence[str | Path], **kw: Any) -> str:
     return p.stdout
 
 
-def _hash(files: Sequence[Path], *words: object) -> str:
+def hash_of(files: Sequence[Path], *words: object) -> str:
+    """Hash of the names and contents of files and of whatever else decides a build."""
     h = hashlib.sha256(repr(words).encode())
     for f in files:
         h.update(f.name.encode())
@@ -145,7 +146,8 @@ def _hash(files: Sequence[Path], *words: object) -> str:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Holds a lock file against other processes while the body runs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as f:
         fcntl.flock(f, fcntl.LOCK_EX)
@@ -153,10 +155,10 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _target(directory: Path, name: str, digest: str) -> Iterator[bool]:
-    """Yields True, under the lock, when `name` must be made; stamps it afterwards."""
+def target(directory: Path, name: str, digest: str) -> Iterator[bool]:
+    """Yields True, under a lock, when `name` of this digest must be made; stamps it when the body has ended."""
     stamp = directory / f"{name}.stamp"
-    with _locked(directory / f"{name}.lock"):
+    with locked(directory / f"{name}.lock"):
         stale = not stamp.exists() or stamp.read_text() != digest
         if stale:
             stamp.unlink(missing_ok=True)
@@ -175,10 +177,10 @@ def model(design: Design) -> Path:
     d = BUILD / "verilator" / design.key()
     top = [HARNESS / "svm_tb.v", HARNESS / "public.vlt"]
     headers = [h for i in incs for h in sorted(i.glob("*.vh"))]
-    digest = _hash(
+    digest = hash_of(
         [*files, *headers, *top], MODEL_FLAGS, design.parameters, design.defines, str(tools.verilator()), "O2"
     )
-    with _target(d, "model", digest) as stale:
+    with target(d, "model", digest) as stale:
         if stale:
             obj = d / "obj"
             shutil.rmtree(obj, ignore_errors=True)
@@ -217,8 +219,8 @@ def _link(design: Design, name: str, units: Sequence[str], flags: Sequence[str])
     out = d / name
     src = [HARNESS / f"{u}.cpp" for u in units]
     model_stamp = (d / "model.stamp").read_text()
-    digest = _hash([*src, *_headers()], CXX_FLAGS, flags, model_stamp)
-    with _target(d, name, digest) as stale:
+    digest = hash_of([*src, *_headers()], CXX_FLAGS, flags, model_stamp)
+    with target(d, name, digest) as stale:
         if stale:
             work = d / f"{name}.dir"
             work.mkdir(exist_ok=True)
@@ -260,8 +262,8 @@ def icarus(design: Design | None = None) -> tuple[Path, Path]:
     top = [HARNESS / "svm_tb.v", HARNESS / "svm_icarus.v"]
     vvp, vpi = d / "svm_icarus", BUILD / "icarus" / "svm_harness.vpi"
     headers = [h for i in incs for h in sorted(i.glob("*.vh"))]
-    digest = _hash([*files, *headers, *top], design.parameters, design.defines, str(iverilog))
-    with _target(d, "svm_icarus", digest) as stale:
+    digest = hash_of([*files, *headers, *top], design.parameters, design.defines, str(iverilog))
+    with target(d, "svm_icarus", digest) as stale:
         if stale:
             cmd: list[str | Path] = [iverilog, "-g2012", "-s", "svm_icarus", "-o", vvp]
             cmd += [f"-Psvm_icarus.{k}={v}" for k, v in design.parameters.items()]
@@ -270,7 +272,7 @@ def icarus(design: Design | None = None) -> tuple[Path, Path]:
             run([*cmd, *top, *files])
     units = [HARNESS / f"{u}.cpp" for u in ("core", "api", "icarus_vpi")]
     flags = ["-shared", f"-I{iverilog.parent.parent}/include/iverilog", *CXX_FLAGS]
-    with _target(vpi.parent, vpi.name, _hash([*units, *_headers()], flags)) as stale:
+    with target(vpi.parent, vpi.name, hash_of([*units, *_headers()], flags)) as stale:
         if stale:
             tmp = vpi.with_suffix(".tmp")
             run([_need("g++", "g++"), *flags, *units, "-o", tmp])
@@ -321,7 +323,7 @@ def run_cocotb(
         plus = [f"+dump={where / 'dump.fst'}"] if waves else []
         build_dir, top = vvp.parent, "svm_icarus"
         link = build_dir / "sim.vvp"
-        with _locked(build_dir / "link.lock"):
+        with locked(build_dir / "link.lock"):
             if not link.is_symlink():
                 link.symlink_to(vvp.name)
     elif sim == "verilator":
