@@ -16,6 +16,8 @@ from sw_model.mmu_notifier import (
     mmu_notifier_invalidate_range_start,
 )
 from sw_model.pagetable import (
+    DEVP,
+    DEVX,
     EXCL,
     HPAGE,
     HPAGE_MASK,
@@ -82,6 +84,10 @@ async def handle_mm_fault(mm: MmStruct, vma: Vma, addr: int, write: bool, allow_
         return await _swap_in(mm, vma, addr, table, i, e, write, allow_retry)
     if e & MIG:
         return await _migration_wait(mm, addr, allow_retry)
+    if e & DEVP:
+        return await _device_private(mm, vma, addr, table, i, e)
+    if e & DEVX:
+        return await _device_exclusive(mm, vma, addr, table, i, e)
     if e & PN:
         return await _numa_page(mm, vma, addr, table, i, e)
     ptl = mm.page_table_lock
@@ -215,6 +221,69 @@ async def migration_entry_wait(mm: MmStruct, addr: int) -> None:
     mm.page_table_lock.unlock()
     if e & MIG and not e & P:
         await mm.phys.wait_on_page_locked(e >> 12)
+
+
+async def _device_private(mm: MmStruct, vma: Vma, addr: int, table: list, i: int, e: int) -> int:
+    """The device-private branch of do_swap_page: the owner's driver brings the page back (migrate_to_ram)."""
+    phys = mm.phys
+    pfn = e >> 12
+    await mm.page_table_lock.lock()
+    same = table[i] == e
+    locked = same and phys.trylock_page(pfn)
+    if locked:
+        phys.get_page(pfn)
+    mm.page_table_lock.unlock()
+    if not locked:
+        if same:
+            await phys.wait_on_page_locked(pfn)
+        return 0
+    ret = await phys.pgmap(pfn).migrate_to_ram(vma, addr, pfn)
+    phys.unlock_page(pfn)
+    phys.put_page(pfn)
+    return ret
+
+
+async def _device_exclusive(mm: MmStruct, vma: Vma, addr: int, table: list, i: int, e: int) -> int:
+    """remove_device_exclusive_entry(): the CPU takes a page back from a device; event CLEAR without owner."""
+    phys = mm.phys
+    pfn = e >> 12
+    await mm.page_table_lock.lock()
+    same = table[i] == e
+    if same:
+        phys.get_page(pfn)
+    mm.page_table_lock.unlock()
+    if not same:
+        return 0
+    await phys.lock_page(pfn)
+    r = MmuNotifierRange(mm, addr, addr + PAGE_SIZE, MmuNotifyEvent.CLEAR)
+    await mmu_notifier_invalidate_range_start(r)
+    await mm.page_table_lock.lock()
+    if table[i] == e:
+        _restore_exclusive(mm, vma, addr, table, i)
+    mm.page_table_lock.unlock()
+    phys.unlock_page(pfn)
+    await mmu_notifier_invalidate_range_end(r)
+    release_page(phys, pfn)
+    return 0
+
+
+def restore_exclusive(mm: MmStruct, vma: Vma, addr: int, table: list, i: int) -> bool:
+    """try_restore_exclusive_pte(): False when the folio is locked. page_table_lock held, inside an event."""
+    pfn = table[i] >> 12
+    if not mm.phys.trylock_page(pfn):
+        return False
+    _restore_exclusive(mm, vma, addr, table, i)
+    mm.phys.unlock_page(pfn)
+    return True
+
+
+def _restore_exclusive(mm: MmStruct, vma: Vma, addr: int, table: list, i: int) -> None:
+    """restore_exclusive_pte(): reference and reverse mapping are those that the entry had."""
+    pfn = table[i] >> 12
+    bits = P if vma.vm_flags & VM_ACCESS else PN
+    if bits == P and can_change_writable(mm, vma, pfn << 12):
+        bits |= W | D
+    mm.set_pte(table, i, addr, (pfn << 12) | bits)
 
 
 async def _swap_in(

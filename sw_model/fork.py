@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sw_model.fault import restore_exclusive
 from sw_model.mm_ops import MmuGather, unmap_page_range
 from sw_model.mmu_notifier import (
     MmuNotifierRange,
@@ -12,7 +13,7 @@ from sw_model.mmu_notifier import (
     mmu_notifier_invalidate_range_start,
     mmu_notifier_release,
 )
-from sw_model.pagetable import EXCL, HAS_PAGE, HPAGE, MIG, PAGE_SIZE, SWAP, ZERO, A, W
+from sw_model.pagetable import DEVP, DEVX, EXCL, HAS_PAGE, HPAGE, MIG, PAGE_SIZE, SWAP, ZERO, A, W
 from sw_model.phys import PG_EXCL
 from sw_model.sched import point
 from sw_model.thp import split_huge_pmd
@@ -73,6 +74,15 @@ async def _copy_page_range(child: MmStruct, mm: MmStruct, vma: Vma) -> None:
         src = mm.pt.pte_table(addr)
         while src is not None and dst is not None and addr < stop:
             i = (addr >> 12) & 511
+            if src[i] & DEVX and not restore_exclusive(mm, vma, addr, src, i):
+                pfn = src[i] >> 12
+                mm.page_table_lock.unlock()
+                child.page_table_lock.unlock()
+                await mm.phys.wait_on_page_locked(pfn)
+                await child.page_table_lock.lock()
+                await mm.page_table_lock.lock()
+                src = mm.pt.pte_table(addr)
+                continue
             if src[i]:
                 _copy_one(child, mm, vma, src, dst, i, addr)
             addr += PAGE_SIZE
@@ -102,6 +112,10 @@ def _copy_one(child: MmStruct, mm: MmStruct, vma: Vma, src: list, dst: list, i: 
         src[i] = e = e & ~(EXCL | W)
     if e & SWAP:
         phys.swap.dup(e >> 12)
+    elif e & DEVP:
+        phys.flags[e >> 12] &= _NOT_EXCL
+        phys.get_page(e >> 12)
+        phys.add_rmap(e >> 12, child, addr)
     elif e & MIG:
         phys.add_mig(e >> 12, child, addr)
     dst[i] = e

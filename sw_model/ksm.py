@@ -13,7 +13,7 @@ from sw_model.mmu_notifier import (
     mmu_notifier_invalidate_range_start,
 )
 from sw_model.pagetable import PAGE_MASK, PAGE_SIZE, ZERO, D, P, W
-from sw_model.phys import PG_ANON, PG_DIRTY, PG_EXCL, PG_KSM
+from sw_model.phys import PG_ANON, PG_DIRTY, PG_EXCL, PG_KSM, PG_ZONE_DEVICE
 from sw_model.sched import point
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ async def _get_anon(mm: MmStruct, addr: int) -> int:
     async with mm.page_table_lock:
         t = mm.pt.pte_table(addr)
         e = t[(addr >> 12) & 511] if t is not None else 0
-        if e & P and not e & ZERO and mm.phys.flags[e >> 12] & PG_ANON and not mm.phys.order_of(e >> 12):
+        lru = mm.phys.flags[e >> 12] & (PG_ANON | PG_ZONE_DEVICE) == PG_ANON if e & P else False
+        if lru and not e & ZERO and not mm.phys.order_of(e >> 12):
             pfn = e >> 12
             mm.phys.get_page(pfn)
     return pfn

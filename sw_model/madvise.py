@@ -22,7 +22,7 @@ from sw_model.mmu_notifier import (
     mmu_notifier_invalidate_range_start,
 )
 from sw_model.pagetable import HAS_PAGE, HPAGE, PAGE_SIZE, SWAP, ZERO, A, D, P
-from sw_model.phys import PG_ANON, PG_DIRTY, PG_HUGE, PG_LAZYFREE
+from sw_model.phys import PG_ANON, PG_DIRTY, PG_HUGE, PG_LAZYFREE, PG_ZONE_DEVICE
 from sw_model.vma import (
     MADV_COLD,
     MADV_COLLAPSE,
@@ -140,7 +140,7 @@ async def _madvise_free(mm: MmStruct, start: int, end: int) -> None:
             elif e & P and not e & ZERO:
                 pfn = e >> 12
                 fl = int(phys.flags[phys.head[pfn]])
-                own = fl & PG_ANON and not fl & PG_HUGE and phys.mapcount[pfn] == 1
+                own = fl & PG_ANON and not fl & (PG_HUGE | PG_ZONE_DEVICE) and phys.mapcount[pfn] == 1
                 if own and not phys.page_locked(pfn) and phys.free_swap_of(pfn):
                     phys.flags[pfn] = int(phys.flags[pfn]) & ~PG_DIRTY | PG_LAZYFREE
                     mm.set_pte(t, i, addr, e & ~(A | D))

@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from sw_model.pagetable import HAS_PAGE, PAGE_SIZE, ZERO
-from sw_model.phys import PG_ANON, PG_EXCL, PG_HUGE, PG_SWAPCACHE, PhysMem
+from sw_model.phys import PG_ANON, PG_EXCL, PG_HUGE, PG_SWAPCACHE, PG_ZONE_DEVICE, PhysMem
 from sw_model.reclaim import remove_migration_ptes, try_to_unmap
 from sw_model.sched import point
 from sw_model.thp import split_folio
@@ -21,7 +21,7 @@ async def migrate_page(phys: PhysMem, pfn: int) -> int:
     -EAGAIN: pinned, locked or in flux. -ENOMEM. -ENOENT: nothing movable there. A 2-MiB folio is split
     first, as where huge migration entries are not supported. Models migrate_pages for one page.
     """
-    if phys.refcount[phys.head[pfn]] <= 0:
+    if phys.refcount[phys.head[pfn]] <= 0 or phys.flags[pfn] & PG_ZONE_DEVICE:
         return -errno.ENOENT
     phys.get_page(pfn)
     if phys.order_of(pfn) and await split_folio(phys, pfn):

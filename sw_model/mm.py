@@ -8,7 +8,6 @@ change of an accessible entry, so a caller's cached translations end no later th
 from __future__ import annotations
 
 import errno
-import inspect
 from typing import TYPE_CHECKING, Any
 
 from sw_model import fault, fork, madvise, mm_ops, mmu_notifier, mremap
@@ -136,11 +135,7 @@ class MmStruct:
         warn_on(self.mm_count <= 0, f"mmdrop of freed {self.name} (underflow)")
         self.mm_count -= 1
         if self.mm_count == 0:
-            destroy = getattr(mmu_notifier, "mmu_notifier_subscriptions_destroy", None)
-            if destroy is not None:
-                r = destroy(self)
-                if inspect.isawaitable(r):
-                    await r
+            mmu_notifier.mmu_notifier_subscriptions_destroy(self)
             warn_on(self.pt.nr_tables or self.vma_list.all, f"{self.name} freed with page tables or VMAs")
             if self.phys.on_mm_free is not None:
                 self.phys.on_mm_free(self)
@@ -180,7 +175,10 @@ class MmStruct:
 
     def pte(self, addr: int) -> Pte:
         """The decoded entry of the page at `addr`; stable only while page_table_lock is held."""
-        return self.pt.lookup(addr)
+        p = self.pt.lookup(addr)
+        if p.kind is PteKind.DEVICE_PRIVATE:
+            p = p._replace(owner=self.phys.pgmap(p.pfn).owner)
+        return p
 
     def translate_fast(self, addr: int, write: bool) -> int:
         """The CPU's page walk: the pfn of `addr`, or -1 for a page fault. Sets young and dirty.

@@ -22,6 +22,8 @@ from sw_model.mmu_notifier import (
     mmu_notifier_invalidate_range_start,
 )
 from sw_model.pagetable import (
+    DEVICE,
+    DEVP,
     HAS_PAGE,
     HPAGE,
     HPAGE_NR,
@@ -140,6 +142,9 @@ def _zap_pte(mm: MmStruct, t: list, i: int, addr: int, e: int, tlb: MmuGather) -
             tlb.pages.append(pfn)
     elif e & SWAP:
         free_swap_entry(phys, e >> 12)
+    elif e & DEVICE:
+        phys.del_rmap(e >> 12, mm, addr)
+        tlb.pages.append(e >> 12)
     else:
         phys.del_mig(e >> 12, mm, addr)
 
@@ -390,6 +395,10 @@ async def change_protection(mm: MmStruct, vma: Vma, start: int, end: int, numa: 
                         n += 1
                 elif e & MIG and e & W and not vma.vm_flags & VM_WRITE:
                     t[i] = e & ~W
+                elif e & DEVP and e & W:
+                    # Stays readable when write permission comes back (change_pte_range).
+                    t[i] = e & ~W
+                    n += 1
                 addr += PAGE_SIZE
         mm.page_table_lock.unlock()
     await mmu_notifier_invalidate_range_end(r)

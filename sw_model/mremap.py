@@ -13,7 +13,7 @@ from sw_model.mmu_notifier import (
     mmu_notifier_invalidate_range_end,
     mmu_notifier_invalidate_range_start,
 )
-from sw_model.pagetable import HAS_PAGE, HPAGE, MIG, PAGE_SIZE, TASK_SIZE, ZERO
+from sw_model.pagetable import DEVICE, HAS_PAGE, HPAGE, MIG, PAGE_SIZE, TASK_SIZE, ZERO
 from sw_model.sched import point
 from sw_model.vma import (
     MREMAP_DONTUNMAP,
@@ -138,7 +138,7 @@ async def _move_page_tables(mm: MmStruct, old: int, new: int, length: int) -> No
                     dst = mm.pt.pte_alloc(to)
                     assert dst is not None
                     mm.set_pte(src, i, addr, 0)
-                    if e & HAS_PAGE:
+                    if e & (HAS_PAGE | DEVICE):
                         if not e & ZERO:
                             phys.del_rmap(e >> 12, mm, addr)
                             phys.add_rmap(e >> 12, mm, to)

@@ -27,12 +27,14 @@ PS = 0x40  # a 2-MiB leaf
 SWAP = 0x80
 MIG = 0x100  # migration entry; W tells a writable one
 EXCL = 0x200  # in swap and migration entries: the anonymous page was exclusive
+DEVP = 0x400  # a device-private page, counted and reverse-mapped; W tells a writable one
+DEVX = 0x800  # a page that a device has exclusively, counted and reverse-mapped
 HAS_PAGE = P | PN
-AD = A | D
+DEVICE = DEVP | DEVX
 
 
 class PteKind(IntEnum):
-    """What an entry is. The last three are never produced by this model."""
+    """What an entry is. HWPOISON is never produced by this model."""
 
     NONE = 0
     PRESENT = 1
@@ -46,7 +48,10 @@ class PteKind(IntEnum):
 
 
 class Pte(NamedTuple):
-    """The mapping of one 4-KiB page: `pfn` is of that page (-1 without one), `base` of its leaf."""
+    """The mapping of one 4-KiB page: `pfn` is of that page (-1 without one), `base` of its leaf.
+
+    `owner`: whose device-private page it is (dev_pagemap.owner).
+    """
 
     kind: PteKind
     pfn: int
@@ -55,6 +60,7 @@ class Pte(NamedTuple):
     young: bool
     order: int
     base: int
+    owner: object = None
 
 
 def pte_kind(e: int) -> PteKind:
@@ -65,6 +71,8 @@ def pte_kind(e: int) -> PteKind:
         return PteKind.ZERO if e & ZERO else PteKind.PRESENT
     if e & PN:
         return PteKind.PROTNONE
+    if e & DEVICE:
+        return PteKind.DEVICE_PRIVATE if e & DEVP else PteKind.DEVICE_EXCLUSIVE
     return PteKind.MIGRATION if e & MIG else PteKind.SWAP
 
 
@@ -139,6 +147,8 @@ class PageTable:
         kind = pte_kind(e)
         if e & HAS_PAGE:
             return Pte(kind, (e >> 12) + sub, bool(e & W), bool(e & D), bool(e & A), order, base)
+        if e & DEVICE:
+            return Pte(kind, e >> 12, bool(e & W), False, False, order, base)
         return Pte(kind, -1, False, False, False, order, base)
 
     def leaves(self, start: int, end: int) -> Iterator[tuple[int, int | list]]:

@@ -23,6 +23,7 @@ from sw_model.swap import SwapArea
 PG_ANON, PG_EXCL, PG_SWAPCACHE, PG_DIRTY = 0x1, 0x2, 0x4, 0x8
 PG_FILE, PG_KSM, PG_RESERVED, PG_LAZYFREE = 0x10, 0x20, 0x40, 0x80
 PG_HUGE = 0x100
+PG_ZONE_DEVICE, PG_DEVICE_PRIVATE = 0x200, 0x400
 POISON_FREE = 0x6B
 HOOKS = (
     "on_frame_alloc", "on_frame_free", "on_pte_set", "on_pte_clear",
@@ -77,6 +78,7 @@ class PhysMem:
         self.rmap_mig: dict[int, list[tuple[Any, int]]] = {}
         self.mapping: dict[int, tuple[Any, int]] = {}  # page cache: pfn -> (File, index)
         self.slot_of: dict[int, int] = {}  # swap cache: pfn -> slot
+        self.pgmaps: list[Any] = []  # device memory (devmem.DevPagemap)
         self.swap = SwapArea(n if swap_slots is None else swap_slots)
         self.stats = dict.fromkeys(
             ("alloc", "free", "huge_alloc", "swap_out", "swap_in", "migrate", "collapse", "split", "reclaim",
@@ -203,6 +205,9 @@ class PhysMem:
         self.refcount[h] = n
         if n:
             return False
+        if self.flags[h] & PG_ZONE_DEVICE:
+            self.pgmap(h).page_free(h)
+            return True
         self._free(h, HPAGE_NR if self.flags[h] & PG_HUGE else 1)
         return True
 
@@ -231,6 +236,10 @@ class PhysMem:
             self._stack.extend(range(pfn + nr - 1, pfn - 1, -1))
         if len(self._stack) > 4 * self.nframes:
             self._stack = [p for p in dict.fromkeys(self._stack) if self._is_free[p]]
+
+    def pgmap(self, pfn: int) -> Any:
+        """The device memory that `pfn` belongs to (page_pgmap)."""
+        return next(m for m in self.pgmaps if m.first_pfn <= pfn < m.end_pfn)
 
     # -- folios ------------------------------------------------------------------------------------
 
@@ -265,10 +274,6 @@ class PhysMem:
         if self.refcount[h] <= 0:
             raise KernelBug(f"set_page_dirty of free pfn {pfn}")
         self.flags[h] |= PG_DIRTY
-
-    def page_dirty(self, pfn: int) -> bool:
-        """True when the folio is marked dirty (the PTEs may know more)."""
-        return bool(self.flags[self.head[pfn]] & PG_DIRTY)
 
     def expected_refs(self, head: int, nr: int = 1) -> int:
         """References that mappings and caches account for; any more is a pin (folio_expected_ref_count)."""
@@ -390,7 +395,8 @@ class PhysMem:
 
     def folios(self) -> NDArray[np.int64]:
         """Heads of all anonymous and page-cache folios, ascending (what the LRU lists hold)."""
-        return np.flatnonzero((self.flags & (PG_ANON | PG_FILE) != 0) & (self.refcount > 0))
+        lru = (self.flags & (PG_ANON | PG_FILE) != 0) & (self.flags & PG_ZONE_DEVICE == 0)
+        return np.flatnonzero(lru & (self.refcount > 0))
 
     def check_balance(self) -> list[str]:
         """What does not add up between reference counts, map counts, reverse maps and caches; [] is good.

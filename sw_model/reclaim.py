@@ -11,8 +11,18 @@ from sw_model.mmu_notifier import (
     mmu_notifier_invalidate_range_end,
     mmu_notifier_invalidate_range_start,
 )
-from sw_model.pagetable import EXCL, HAS_PAGE, MIG, PAGE_SIZE, PN, SWAP, ZERO, A, D, P, W
-from sw_model.phys import PG_ANON, PG_DIRTY, PG_EXCL, PG_HUGE, PG_LAZYFREE, PG_RESERVED, PhysMem
+from sw_model.pagetable import DEVP, EXCL, HAS_PAGE, MIG, PAGE_SIZE, PN, SWAP, ZERO, A, D, P, W
+from sw_model.phys import (
+    PG_ANON,
+    PG_DEVICE_PRIVATE,
+    PG_DIRTY,
+    PG_EXCL,
+    PG_HUGE,
+    PG_LAZYFREE,
+    PG_RESERVED,
+    PG_ZONE_DEVICE,
+    PhysMem,
+)
 from sw_model.sched import point
 from sw_model.thp import split_folio, split_huge_pmd
 from sw_model.vma import VM_ACCESS, VM_WRITE
@@ -69,8 +79,8 @@ async def try_to_unmap(phys: PhysMem, pfn: int, slot: int = -1, migrate: bool = 
 def _unmap_one(phys: PhysMem, mm, t: list, addr: int, pfn: int, slot: int, migrate: bool) -> None:
     i = (addr >> 12) & 511
     e = t[i]
-    if not e & HAS_PAGE or e & ZERO or e >> 12 != pfn:
-        return
+    if e >> 12 != pfn or e & ZERO or not e & (HAS_PAGE | (DEVP if migrate else 0)):
+        return  # a device-exclusive entry stays: it only goes when the CPU asks for the page
     head = int(phys.head[pfn])
     anon = bool(phys.flags[head] & PG_ANON)
     excl = EXCL if anon and phys.flags[pfn] & PG_EXCL else 0
@@ -116,6 +126,8 @@ async def remove_migration_ptes(phys: PhysMem, old: int, new: int) -> None:
             phys.get_page(new)
             phys.add_rmap(new, mm, addr)
             phys.del_mig(old, mm, addr)
+            if phys.flags[new] & PG_DEVICE_PRIVATE:
+                bits = DEVP | (bits & W)
             mm.set_pte(t, i, addr, (new << 12) | bits)
         mm.page_table_lock.unlock()
         mm.rmap_put()
@@ -129,7 +141,7 @@ async def reclaim_folio(phys: PhysMem, pfn: int) -> int:
     if not phys.trylock_page(pfn):
         phys.put_page(pfn)
         return 0
-    if phys.flags[pfn] & (PG_RESERVED | PG_HUGE):
+    if phys.flags[pfn] & (PG_RESERVED | PG_HUGE | PG_ZONE_DEVICE):
         done = False
     elif phys.flags[pfn] & PG_ANON:
         done = await _reclaim_anon(phys, pfn)

@@ -12,7 +12,7 @@ from sw_model.mmu_notifier import (
     mmu_notifier_invalidate_range_start,
 )
 from sw_model.pagetable import HPAGE, HPAGE_NR, PAGE_SIZE, PN, PS, SWAP, ZERO, A, D, P, W
-from sw_model.phys import PG_ANON, PG_DIRTY, PG_EXCL, PG_HUGE, PhysMem
+from sw_model.phys import PG_ANON, PG_DIRTY, PG_EXCL, PG_HUGE, PG_ZONE_DEVICE, PhysMem
 from sw_model.sched import point
 from sw_model.vma import VM_ACCESS, VM_WRITE, Vma
 
@@ -184,7 +184,8 @@ def _isolate(phys: PhysMem, table: list) -> set[int] | None:
         if e == 0 or e & ZERO:
             continue
         h = int(phys.head[e >> 12])
-        if not e & P or not phys.flags[h] & PG_ANON or (h not in locked and not phys.trylock_page(h)):
+        lru = phys.flags[h] & (PG_ANON | PG_ZONE_DEVICE) == PG_ANON
+        if not e & P or not lru or (h not in locked and not phys.trylock_page(h)):
             ok = False
             break
         if h not in locked:
