@@ -196,6 +196,7 @@ def stale(root: Path = ROOT) -> list[str]:
 
 
 def main() -> int:
+    """Write the views; with --check only name those that are out of date, and return 1."""
     if sys.argv[1:] == ["--check"]:
         for path in stale():
             print(f"{path}: out of date; run 'make generate'", file=sys.stderr)

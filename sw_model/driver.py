@@ -42,12 +42,11 @@ from sw_model.mmu_notifier import (
     mmu_interval_set_seq,
     mmu_notifier_synchronize,
 )
+from sw_model.pagetable import PAGE_SHIFT, PAGE_SIZE
 from sw_model.rings import COUNT_MASK, Consumer, Producer, RingSet
 from sw_model.sched import Scheduler, WaitQueue, sleep
 from sw_model.transport import Transport
 
-PAGE_SHIFT = 12
-PAGE_SIZE = 1 << PAGE_SHIFT
 HUGE_ORDER = 9
 HUGE_NR = 1 << HUGE_ORDER
 READ, WRITE = 1, 2
@@ -230,7 +229,7 @@ class _Interval(MmuIntervalNotifier):
         """Fill in cl.pfns and cl.token; cl.ret is 0 or a negative errno, never -EBUSY."""
         mm = self.att.mm
         while True:
-            # Inside the loop: a sequence from before it would be stale for ever (D10 of hmm.md).
+            # Inside the loop: a sequence from before it would be stale for ever.
             seq = cl.token = await mmu_interval_read_begin(self)
             start, end = cl.start, cl.end
             async with mm.mmap_lock.read():
@@ -510,7 +509,7 @@ class SvmDriver:
             try:
                 att = Attachment(self, pasid, mm)
                 await mm.mmgrab()
-                # The notifier is live from here on: the attachment is complete before it (D2 of hmm.md).
+                # The notifier is live from here on: the attachment is complete before it.
                 att.backend = _Interval(att) if self.mirror == "interval" else _Mirror(att)
                 ret = await att.backend.insert()
                 if ret:
@@ -844,7 +843,7 @@ class SvmDriver:
             lo = (chunk << HUGE_ORDER) - first
             leaf = pfns[lo : lo + HUGE_NR] if lo >= 0 else []
             if len(leaf) < HUGE_NR or not all(p & HMM_PFN_VALID for p in leaf):
-                continue  # the window covers the leaf in part: never map beyond it (D14)
+                continue  # the window covers the leaf in part: never map beyond it
             pfn = leaf[0] & HMM_PFN_MASK
             va, pa = chunk << (HUGE_ORDER + PAGE_SHIFT), base + (pfn << PAGE_SHIFT)
             if pa & (PAGE_SIZE * HUGE_NR - 1):

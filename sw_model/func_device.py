@@ -1,10 +1,10 @@
 """A functional model of the device (MMU and access engine) without timing: a Transport for driver tests.
 
-It keeps the promises of docs/device-interface.md and nothing more. Everything it does is one of a few small
-steps (a posted write lands, a command is fetched, takes effect, completes; an access is accepted, looks up,
-is answered; a record is written; an interrupt arrives). `steps()` lists those that can happen now, `step(s)`
-lets one happen: whoever drives the model chooses the order. `idle` (for Scheduler.run) and `run_thread`
-choose by a seed.
+To a host that keeps its side of docs/device-interface.md it keeps the device's, and nothing more. All it does
+is one of a few small steps (a posted write lands, a command is fetched, takes effect, completes; an access is
+accepted, looks up, is answered; a record is written; an interrupt arrives). `steps()` lists those that can
+happen now, `step(s)` lets one happen: whoever drives the model chooses the order. `idle` (for Scheduler.run)
+and `run_thread` choose by a seed.
 """
 
 from __future__ import annotations
@@ -239,6 +239,7 @@ class FuncDevice:
             Reg.CAP0: 8 | 4 << 8 | self.mshrs << 16 | self.park << 24,
             Reg.CAP1: 4 | self.va_bits << 8 | 48 << 16 | self.pasids << 24,
             Reg.STATUS: 1,
+            Reg.IRQ_STATUS: sum(1 << v for v in self._masked()),
             Reg.ENGINE_ID: di.ENGINE_MAGIC,
             Reg.ENGINE_STATUS: int(not self._active and not self._level("WORK")) | len(self._active) << 16,
         }
@@ -249,10 +250,15 @@ class FuncDevice:
 
     def _land(self) -> None:
         offset, value = self.posted.popleft()
-        reg = Reg(offset)
+        ring, _, what = Reg(offset).name.partition("_")
+        if offset == Reg.IRQ_STATUS:
+            for v in self._masked():
+                self._irq_pending[v] &= not value >> v & 1
+            return
+        if what in ("BASE_LO", "BASE_HI", "SIZE") and self._enabled(ring):
+            return
         self.regs[offset] = value
-        if reg.name.endswith("_CTRL") and reg.name != "ENGINE_CTRL" and not value & 1:
-            ring = reg.name[:-5]
+        if what == "CTRL" and ring != "ENGINE" and not value & 1:
             self.regs[Reg[f"{ring}_TAIL"]] = self.regs[Reg[f"{ring}_HEAD"]] = 0
             if ring == "WORK":
                 self._descriptors = 0
@@ -297,6 +303,11 @@ class FuncDevice:
         self._slot(name, tail)[:] = record.pack(phase=phase, **values)[0]
         self.regs[Reg[f"{name}_TAIL"]] = (tail + 1) & COUNT_MASK
         self._irq_pending[vector] = True
+
+    def _masked(self) -> list[int]:
+        """Vectors whose interrupt is held back because they are disabled."""
+        enabled = self.regs.get(Reg.IRQ_ENABLE, 0)
+        return [v for v, pending in enumerate(self._irq_pending) if pending and not enabled >> v & 1]
 
     def _do_irq(self, vector: int) -> None:
         self._irq_pending[vector] = False

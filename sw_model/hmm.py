@@ -27,11 +27,9 @@ from numpy.typing import NDArray
 
 from sw_model.fault import VM_FAULT_ERROR, VM_FAULT_OOM
 from sw_model.mmu_notifier import MmuIntervalNotifier, mmu_interval_check_retry
+from sw_model.pagetable import PAGE_SHIFT, PAGE_SIZE
 from sw_model.sched import point
 from sw_model.vma import VM_IO, VM_PFNMAP, VM_READ, VM_WRITE
-
-PAGE_SHIFT = 12
-PAGE_SIZE = 1 << PAGE_SHIFT
 
 HMM_PFN_VALID = 1 << 63
 HMM_PFN_WRITE = 1 << 62
@@ -118,6 +116,7 @@ class Walk:
         self.may_fault = bool((rng.default_flags | rng.pfn_flags_mask) & HMM_PFN_REQ_FAULT)
 
     def pfns(self, addr: int, end: int) -> NDArray[np.uint64]:
+        """The caller's pfns of [addr, end), as a view."""
         base = self.rng.start
         return self.rng.pfns[(addr - base) >> PAGE_SHIFT : (end - base) >> PAGE_SHIFT]
 

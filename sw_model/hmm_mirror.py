@@ -2,13 +2,12 @@
 
 Names and roles are those of the patch "mm/hmm: use reference counting for HMM struct" (January 2019). Who
 keeps what alive: a mirror holds its `struct hmm`, an active range holds it too, and the hmm holds the
-mm_struct (mmgrab). A callback holds it while it runs. Numbers B.. and F.. are the bugs and fixes listed in
-the history of the patch; each function says which it answers:
+mm_struct (mmgrab). A callback holds it while it runs. What the patch's reviewers asked:
 
-- review 1 (no `hmm->mm == NULL` checks): there are none; hmm.mm is valid as long as the hmm is.
-- review 2 (does hmm pin the mm?): an mmgrab of its own, dropped in the delayed free (B6, B7, F3).
-- review 3 (symmetric get and put): `mm_get_hmm(mm)` looks up, `hmm_get(hmm)`/`hmm_put(hmm)` count.
-- review 4 (`range->hmm` and threads): a range belongs to one thread; it is set last and cleared first.
+- No `hmm->mm == NULL` checks: hmm.mm is valid as long as the hmm is.
+- Does hmm pin the mm? It does: an mmgrab of its own, dropped in the delayed free.
+- Symmetric get and put: `mm_get_hmm(mm)` looks up, `hmm_get(hmm)`/`hmm_put(hmm)` count.
+- `range->hmm` and threads: a range belongs to one thread; the field is set last and cleared first.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ class HmmMirrorOps:
         raise NotImplementedError
 
     async def release(self, mirror: HmmMirror) -> None:
-        """The address space goes away. Must not unregister the mirror (F11)."""
+        """The address space goes away. Must not unregister the mirror."""
 
 
 class HmmMirror:
@@ -120,7 +119,7 @@ async def mm_get_hmm(mm: Any) -> Hmm | None:
     """The live hmm of a process with one more reference, or None (hmm_get(mm) of the first version).
 
     The pointer and the count are read under page_table_lock: hmm_free() clears the pointer under it before
-    the object can go (B5).
+    the object can go.
     """
     async with mm.page_table_lock:
         hmm = mm.hmm
@@ -139,8 +138,8 @@ async def hmm_register(mm: Any) -> Hmm:
     """hmm_get_or_create() of the later versions: the hmm of a process, with one more reference.
 
     The caller holds mmap_lock for writing and an mm_users reference. Writers are serialised by mmap_lock, so
-    no first creator loses a race, and a dying hmm is simply replaced (B8, F4). The notifier is registered
-    before the pointer is published: whoever finds the hmm gets every invalidation (B9).
+    no first creator loses a race, and a dying hmm is simply replaced. The notifier is registered
+    before the pointer is published: whoever finds the hmm gets every invalidation.
     """
     mm.mmap_lock.assert_write_held()
     hmm = await mm_get_hmm(mm)
@@ -155,12 +154,12 @@ async def hmm_register(mm: Any) -> Hmm:
 
 
 async def _hmm_free(hmm: Hmm) -> None:
-    """hmm_free(): unpublish, unlink, and free only when no walker can stand on the notifier (B5, B20, F1)."""
+    """hmm_free(): unpublish, unlink, and free only when no walker can stand on the notifier."""
     mm = hmm.mm
     async with mm.page_table_lock:
         if mm.hmm is hmm:
             mm.hmm = None
-    # Drops the notifier's mm_count; the hmm's own keeps the mm for the delayed part (B6).
+    # Drops the notifier's mm_count; the hmm's own keeps the mm for the delayed part.
     await mmu_notifier_unregister_no_release(hmm.mmu_notifier, mm)
 
     async def free_rcu() -> None:
@@ -176,17 +175,17 @@ async def _hmm_free(hmm: Hmm) -> None:
 
 
 class _HmmNotifierOps(MmuNotifierOps):
-    """hmm_mmu_notifier_ops. The hmm comes from the notifier (container_of), never from mm->hmm (F1).
+    """hmm_mmu_notifier_ops. The hmm comes from the notifier (container_of), never from mm->hmm.
 
     SRCU keeps the object while a callback looks at it; when its count is already 0 nobody uses the device
-    through it any more and there is nothing to do (B3, B4).
+    through it any more and there is nothing to do.
     """
 
     # The core calls end for every notifier when one start fails; the count of active ranges stays paired.
     end_after_failed_start = True
 
     async def release(self, subscription: Any, mm: Any) -> None:  # type: ignore[override]
-        """hmm_release(): tells the mirrors under mirrors_sem; none is unregistered meanwhile (B12)."""
+        """hmm_release(): tells the mirrors under mirrors_sem; none is unregistered meanwhile."""
         hmm = subscription.hmm
         if not await hmm_get(hmm):
             return
@@ -197,7 +196,7 @@ class _HmmNotifierOps(MmuNotifierOps):
         await hmm_put(hmm)
 
     async def invalidate_range_start(self, subscription: Any, range_: MmuNotifierRange) -> int:  # type: ignore[override]
-        """hmm_invalidate_range_start(): 0, or -EAGAIN if not blockable and a mirror would block (F12)."""
+        """hmm_invalidate_range_start(): 0, or -EAGAIN if not blockable and a mirror would block."""
         hmm = subscription.hmm
         if not await hmm_get(hmm):
             return 0
@@ -228,7 +227,7 @@ class _HmmNotifierOps(MmuNotifierOps):
         return ret
 
     async def invalidate_range_end(self, subscription: Any, range_: MmuNotifierRange) -> None:  # type: ignore[override]
-        """hmm_invalidate_range_end(): never makes a range valid again (B13, F14)."""
+        """hmm_invalidate_range_end(): never makes a range valid again."""
         hmm = subscription.hmm
         if not await hmm_get(hmm):
             return
@@ -264,7 +263,7 @@ async def hmm_mirror_register(mirror: HmmMirror, mm: Any) -> int:
 async def hmm_mirror_unregister(mirror: HmmMirror) -> None:
     """hmm_mirror_unregister(): upon return no callback of this mirror runs or will run.
 
-    Twice, also by two threads at once, is harmless: mirror.lock lets one take the reference (B11, F9).
+    Twice, also by two threads at once, is harmless: mirror.lock lets one take the reference.
     Sleeps; not from a callback.
     """
     async with mirror.lock:
@@ -295,7 +294,7 @@ async def _range_begin(mirror: HmmMirror, rng: HmmVmaRange) -> int:
     if rng.end <= rng.start or rng.end > vma.vm_end:
         return -errno.EINVAL
     hmm = mirror.hmm
-    # The mirror keeps the hmm: no lookup through the mm, none is made by accident (B10, F2).
+    # The mirror keeps the hmm: no lookup through the mm, none is made by accident.
     if hmm is None or hmm.mm is not vma.vm_mm:
         return -errno.EINVAL
     hmm.mm.mmap_lock.assert_held()
@@ -343,7 +342,7 @@ async def hmm_vma_get_pfns(mirror: HmmMirror, rng: HmmVmaRange) -> int:
     """hmm_vma_get_pfns(): snapshot the CPU page table, no faults. The caller holds mmap_lock.
 
     0: rng.hmm holds a reference, and hmm_vma_range_done() must follow. -EINVAL (bounds, special VMA, no
-    mirror, dead mm), -EPERM (no VM_READ; pfns cleared). After an error there is nothing to end (B16, B18).
+    mirror, dead mm), -EPERM (no VM_READ; pfns cleared). After an error there is nothing to end.
     """
     ret = await _range_begin(mirror, rng)
     if ret:
@@ -364,7 +363,7 @@ async def hmm_vma_fault(mirror: HmmMirror, rng: HmmVmaRange, block: bool = True)
 
     0: rng.hmm holds a reference, and hmm_vma_range_done() must follow. -EBUSY: not `block`, and a fault is
     needed while the range is being invalidated. -EFAULT, -ENOMEM, -EPERM (write to a read-only VMA), and the
-    errors of hmm_vma_get_pfns(). After an error the range is ended already, once (B2, F13).
+    errors of hmm_vma_get_pfns(). After an error the range is ended already, once.
     """
     ret = await _range_begin(mirror, rng)
     if ret:
@@ -397,7 +396,7 @@ async def hmm_vma_range_done(rng: HmmVmaRange) -> bool:
 
     Once per successful get_pfns or fault: raises KernelBug otherwise. Valid means that no invalidation was
     running when the range began and none met it since; a sequence tells, so one that began and ended in
-    between counts (B13, F14). The pfns of an invalid range are not to be used (B15).
+    between counts. The pfns of an invalid range are not to be used.
     """
     await point("range", rng)
     hmm = rng.hmm

@@ -430,7 +430,7 @@ async def mmu_interval_notifier_remove(sub: MmuIntervalNotifier) -> None:
 
 
 async def _wait_seq_released(subs: NotifierSubscriptions, seq: int) -> None:
-    """mmu_interval_seq_released(): tests under the lock, so that the deferred list has been walked (F20)."""
+    """mmu_interval_seq_released(): tests under the lock, so that the deferred list has been walked."""
     while True:
         await subs.wq.wait(lambda: subs.invalidate_seq != seq)
         async with subs.lock:
@@ -532,8 +532,19 @@ async def _itree_invalidate(subs: NotifierSubscriptions, range_: MmuNotifierRang
     return ret
 
 
+async def _hlist_call(subs: NotifierSubscriptions, name: str, arg: Any) -> None:
+    """Call an operation of every notifier in the list that has it; the caller holds the SRCU read lock."""
+    node = subs.first
+    while node is not None:
+        call = getattr(node.ops, name, None)
+        if call is not None:
+            await call(node, arg)
+        await point("hlist", node)
+        node = node.next
+
+
 async def _hlist_start(subs: NotifierSubscriptions, range_: MmuNotifierRange) -> int:
-    """mn_hlist_invalidate_range_start(): on -EAGAIN the notifiers that succeeded get their end (F21)."""
+    """mn_hlist_invalidate_range_start(): on -EAGAIN the notifiers that succeeded get their end."""
     ret = 0
     token = await subs.srcu.read_lock()
     node = subs.first
@@ -549,13 +560,7 @@ async def _hlist_start(subs: NotifierSubscriptions, range_: MmuNotifierRange) ->
         await point("hlist", node)
         node = node.next
     if ret:
-        node = subs.first
-        while node is not None:
-            ops = node.ops
-            if ops is not None and ops.invalidate_range_end is not None:
-                await ops.invalidate_range_end(node, range_)
-            await point("hlist", node)
-            node = node.next
+        await _hlist_call(subs, "invalidate_range_end", range_)
     subs.srcu.read_unlock(token)
     return ret
 
@@ -573,7 +578,7 @@ async def mmu_notifier_invalidate_range_start(range_: MmuNotifierRange) -> int:
     if not ret and subs.first is not None:
         ret = await _hlist_start(subs, range_)
         if ret and subs.has_itree:
-            # Without it the count stays up for ever and every later reader hangs (C1 of hmm.md).
+            # Without it the count stays up for ever and every later reader hangs.
             await _itree_end(subs)
     if ret:
         _section_done(subs)
@@ -587,13 +592,7 @@ async def mmu_notifier_invalidate_range_end(range_: MmuNotifierRange) -> None:
         await _itree_end(subs)
     if subs.first is not None:
         token = await subs.srcu.read_lock()
-        node: MmuNotifier | None = subs.first
-        while node is not None:
-            ops = node.ops
-            if ops is not None and ops.invalidate_range_end is not None:
-                await ops.invalidate_range_end(node, range_)
-            await point("hlist", node)
-            node = node.next
+        await _hlist_call(subs, "invalidate_range_end", range_)
         subs.srcu.read_unlock(token)
     _section_done(subs)
 
@@ -619,13 +618,7 @@ async def mmu_notifier_release(mm: Mm) -> None:
         await _itree_end(subs)
     if subs.first is not None:
         token = await subs.srcu.read_lock()
-        node: MmuNotifier | None = subs.first
-        while node is not None:
-            ops = node.ops
-            if ops is not None and ops.release is not None:
-                await ops.release(node, mm)
-            await point("hlist", node)
-            node = node.next
+        await _hlist_call(subs, "release", mm)
         async with subs.lock:
             while subs.first is not None:
                 subs.hlist_del(subs.first)

@@ -96,6 +96,13 @@ class Consumer(_Ring):
         return at if stale[at] else n
 
 
+async def place_ring(transport: Transport, name: str, bus: int, log2: int) -> None:
+    """Tell the device where a disabled ring of 2**log2 records is."""
+    await transport.write_reg(Reg[f"{name}_BASE_LO"], bus & 0xFFFFFFFF)
+    await transport.write_reg(Reg[f"{name}_BASE_HI"], bus >> 32)
+    await transport.write_reg(Reg[f"{name}_SIZE"], log2)
+
+
 R = TypeVar("R", Producer, Consumer)
 
 
@@ -124,9 +131,7 @@ class RingSet:
         bus = t.bus_base + offset
         self.layout[name] = (bus, log2)
         await t.write_reg(Reg[f"{name}_CTRL"], 0)
-        await t.write_reg(Reg[f"{name}_BASE_LO"], bus & 0xFFFFFFFF)
-        await t.write_reg(Reg[f"{name}_BASE_HI"], bus >> 32)
-        await t.write_reg(Reg[f"{name}_SIZE"], log2)
+        await place_ring(t, name, bus, log2)
         return kind(t.memory, offset, log2)
 
     async def enable(self) -> None:

@@ -32,7 +32,7 @@ CXX_FLAGS = ["-std=gnu++20", "-O2", "-fPIC", "-Wall", "-DVL_TIME_CONTEXT"]
 
 
 class BuildError(tools.ToolError):
-    """A tool is missing, or failed: the message carries its output."""
+    """A tool failed: the message carries its output."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,6 @@ class Design:
         return f"{self.device}-{self.data_w}{'-waves' if self.waves else ''}{tail}"
 
 
-def _need(tool: str, package: str) -> str:
-    path = shutil.which(tool)
-    if path is None:
-        raise BuildError(f"{tool} not found: install the Debian package {package}")
-    return path
-
-
 def tool_env() -> dict[str, str]:
     """Environment for Verilator and its make, with this interpreter first on PATH."""
     env = tools.verilator_env()
@@ -156,7 +149,7 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def target(directory: Path, name: str, digest: str) -> Iterator[bool]:
-    """Yields True, under a lock, when `name` of this digest must be made; stamps it when the body has ended."""
+    """Yields True, under a lock, when `name` of this digest must be made; stamps it afterwards."""
     stamp = directory / f"{name}.stamp"
     with locked(directory / f"{name}.lock"):
         stale = not stamp.exists() or stamp.read_text() != digest
@@ -193,14 +186,14 @@ def model(design: Design) -> Path:
             cmd += [f"-D{k}={v}" for k, v in design.defines]
             cmd += [f"-I{i}" for i in incs]
             run([*cmd, top[1], top[0], *files])
-            make: list[str | Path] = [_need("make", "make"), "-C", obj, "-f", "Vsvm_tb.mk", f"-j{jobs()}"]
+            make: list[str | Path] = [tools.need("make"), "-C", obj, "-f", "Vsvm_tb.mk", f"-j{jobs()}"]
             run([*make, *OPT_FLAGS])
     return d
 
 
 def _objects(design: Design, names: Sequence[str], d: Path) -> list[Path]:
     """Compiles harness sources against the model."""
-    cxx = _need("g++", "g++")
+    cxx = tools.need("g++")
     inc = verilator_include()
     out = []
     found = shutil.which("ccache")
@@ -229,7 +222,7 @@ def _link(design: Design, name: str, units: Sequence[str], flags: Sequence[str])
             objs = _objects(design, units, work)
             tmp = d / f"{name}.tmp"
             archives = [d / "obj" / "libVsvm_tb.a", d / "obj" / "libverilated.a"]
-            run([_need("g++", "g++"), *objs, *archives, *flags, "-pthread", "-latomic", "-o", tmp])
+            run([tools.need("g++"), *objs, *archives, *flags, "-pthread", "-latomic", "-o", tmp])
             tmp.replace(out)
     return out
 
@@ -275,7 +268,7 @@ def icarus(design: Design | None = None) -> tuple[Path, Path]:
     with target(vpi.parent, vpi.name, hash_of([*units, *_headers()], flags)) as stale:
         if stale:
             tmp = vpi.with_suffix(".tmp")
-            run([_need("g++", "g++"), *flags, *units, "-o", tmp])
+            run([tools.need("g++"), *flags, *units, "-o", tmp])
             tmp.replace(vpi)
     return vvp, vpi
 
@@ -377,7 +370,7 @@ def main() -> int:
     make = {"lib": library, "cocotb": cocotb_exe, "raw": raw_main, "icarus": icarus}[a.flavour]
     try:
         print(make(design))
-    except BuildError as e:
+    except tools.ToolError as e:
         print(e, file=sys.stderr)
         return 1
     return 0

@@ -34,6 +34,7 @@ def missing_packages():
 
 
 def main():
+    """Print what is missing, in one line; 1 when anything is."""
     if sys.version_info < (3, 11):
         print(
             "python3 is %d.%d: 3.11 or newer is needed; name one with PYTHON=" % sys.version_info[:2],

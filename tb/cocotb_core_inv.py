@@ -360,15 +360,15 @@ async def test_contract_6_a_page_costs_at_most_4_cycles_back_to_back(dut):
 
 
 @cocotb.test(**T)
-async def test_contract_6_commands_go_on_while_16_invalidations_drain(dut):
-    env = await mapped(dut, 20)
+async def test_contract_6_commands_go_on_while_32_invalidations_drain(dut):
+    env = await mapped(dut, 36)
     Host(env)
-    env.mem.hold = lambda txn: txn.addr >> 12 < (PA >> 12) + 16
-    busy = [env.read(1, VA + i * PAGE, id=i) for i in range(16)]
+    env.mem.hold = lambda txn: txn.addr >> 12 < (PA >> 12) + 32
+    busy = [env.read(1, VA + i * PAGE, id=i) for i in range(32)]
     await env.until(lambda: all(a.txn for a in busy), 100)
-    invs = [env.invalidate(1, VA + i * PAGE) for i in range(16)]
+    invs = [env.invalidate(1, VA + i * PAGE) for i in range(32)]
     after = env.fill(1, VA + 40 * PAGE, PA + 40 * PAGE)
-    await env.until(lambda: after.t_acc > 0, 300, "the fill is taken while 16 invalidations drain")
+    await env.until(lambda: after.t_acc > 0, 300, "the fill is taken while 32 invalidations drain")
     hit = env.read(1, VA + 40 * PAGE, id=40)
     await env.finish(hit)
     assert hit.resp == OKAY and not env.faults, "the fill behind draining invalidations had no effect"
@@ -376,7 +376,7 @@ async def test_contract_6_commands_go_on_while_16_invalidations_drain(dut):
     await env.finish(missing, limit=400)
     assert not any(i.event for i in invs)
     # Released in reverse: completions come in ring order, each at its own drain.
-    for k in range(15, 0, -1):
+    for k in range(31, 0, -1):
         env.mem.hold = lambda txn, k=k: txn.addr >> 12 < (PA >> 12) + k
         await env.finish(busy[k])
         assert not invs[0].event
@@ -386,12 +386,12 @@ async def test_contract_6_commands_go_on_while_16_invalidations_drain(dut):
 
 
 @cocotb.test(**T)
-async def test_contract_6_more_than_16_draining_only_waits(dut):
-    env = await mapped(dut, 40)
+async def test_contract_6_more_than_32_draining_only_waits(dut):
+    env = await mapped(dut, 50)
     env.mem.hold = lambda txn: True
-    busy = [env.read(1, VA + i * PAGE, id=i) for i in range(32)]
+    busy = [env.read(1, VA + i * PAGE, id=i) for i in range(48)]
     await env.until(lambda: all(a.txn for a in busy), 200)
-    invs = [env.invalidate(1, VA + i * PAGE) for i in range(32)]
+    invs = [env.invalidate(1, VA + i * PAGE) for i in range(48)]
     await env.cycles(300)
     assert not any(i.event for i in invs)
     env.mem.hold = lambda txn: False

@@ -66,7 +66,9 @@ def make(sim: str, parameters: Mapping[str, int], rtl: Path = ROOT / "rtl", wave
     files = sources(rtl)
     include = rtl / "include"
     tool = tools.verilator() if sim == "verilator" else tools.icarus()
-    digest = build.hash_of([*files, *sorted(include.glob("*.vh"))], sorted(parameters.items()), waves, str(tool))
+    digest = build.hash_of(
+        [*files, *sorted(include.glob("*.vh"))], sorted(parameters.items()), waves, str(tool)
+    )
     build_dir = BUILD / f"{sim}-{digest[:16]}"
     with build.target(build_dir, "model", digest) as stale:
         if stale:

@@ -185,7 +185,6 @@ class Access:
         self.wdata: list[tuple[int, int]] | None = None
         self.t_valid = self.t_acc = self.t_resp = self.t_done = -1
         self.txn: Txn | None = None
-        self.skipped = False
         self.rdata: list[int] = []
         self.resps: list[int] = []
         self.done = Event()
@@ -366,7 +365,6 @@ class CoreEnv:
         self.id_w = len(dut.s_axi_rid)
         self.park = int(dut.PARK.value)
         self.mshrs = int(dut.MSHRS.value)
-        self.track = int(dut.TRACK.value)
         self.sets = int(dut.SETS.value)
         self.ways = int(dut.WAYS.value)
         self.pasids = int(dut.PASIDS.value)
@@ -930,7 +928,6 @@ class CoreEnv:
             if want == rest and (acc.va ^ pa) & (PAGE - 1) == 0:
                 match = acc
                 break
-            acc.skipped = True
         if match is None:
             raise ContractError(
                 f"bus access kind={kind} id={id} pa={pa:x} user={rest >> 25:x} len={rest & 255} at {since} "
@@ -1068,7 +1065,6 @@ class CoreEnv:
                 raise ContractError(f"{acc}: response {acc.resp} but it never reached the bus")
             if any(acc.rdata):
                 raise ContractError(f"{acc}: an error response carries data {acc.rdata}")
-            acc.skipped = True
             un = self.unissued[acc.kind, acc.id]
             if acc in un:
                 if un[0] is not acc:

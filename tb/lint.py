@@ -70,6 +70,7 @@ CHECKS: dict[str, Callable[[], tuple[bool, str]]] = {
 
 
 def main() -> int:
+    """Run every check; 1 when one fails."""
     failed = False
     for name, check in CHECKS.items():
         ok, out = check()

@@ -28,10 +28,9 @@ VPN_BITS = 36
 TIME_BITS = 40
 PREFETCH = 5000  # cycles that a command may lie in the device between its ring read and its effect
 
-#: Fields that `feed` needs. Of the further fields it uses `issued`, and the first it finds of `t_bus` (the
-#: response on the bus side) and `t_mem` (memory was touched, 0: never) for the end of an access.
+#: Fields that `feed` needs of an access. Of the further fields it uses `issued`, and the first it finds of
+#: `t_bus` (the response on the bus side) and `t_mem` (memory was touched, 0: never) for the end of an access.
 ACCESS_FIELDS = ("t_accept", "t_issue", "t_resp", "va", "bus", "user", "nbytes", "write", "resp")
-RING_FIELDS = ("cycle", "addr", "write", "data")
 
 _INVALIDATES = (Op.INVALIDATE, Op.INVALIDATE_PASID, Op.INVALIDATE_ALL, Op.DETACH)
 _DRAINS = (*_INVALIDATES, Op.FENCE)
@@ -323,7 +322,10 @@ class Oracle:
     # ---- the device's side
 
     def feed(self, accesses: NDArray, records: NDArray) -> None:
-        """What the bus and the ring port saw since the last call; both up to the same cycle."""
+        """What the bus and the ring port saw since the last call; both up to the same cycle.
+
+        Accesses have ACCESS_FIELDS, records `cycle`, `addr`, `write` and `data`.
+        """
         if len(records):
             self._walk(records)
         if len(accesses):

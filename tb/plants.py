@@ -29,9 +29,9 @@ from tb.oracle import Oracle, Verdict, check_accounting
 from tb.sim import HarnessConfig, HarnessError
 from tb.stress import Plan, Watch
 from tb.stress import run as run_stress
+from tb.tools import ROOT
 from tb.world import World
 
-ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = "SVM_PLANT"
 PAGE = 4096
 
@@ -357,10 +357,12 @@ class ProcessStress:
         self.oracle.account(check_accounting(self.phys, self.mms))
 
     def page(self, i: int) -> int:
+        """Address of a page of process `i`; mostly one of few."""
         addr, pages = self.areas[i]
         return addr + PAGE * (self.rng.randrange(pages) if self.rng.random() < 0.3 else self.rng.randrange(8))
 
     def rows(self, i: int, n: int) -> NDArray[np.uint64]:
+        """`n` random descriptors (n, 4) for process `i`."""
         rng, out = self.rng, []
         for _ in range(n):
             size = rng.randint(1, 200)

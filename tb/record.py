@@ -20,12 +20,12 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from tb import tools
 from tb.trace import ACCESS, Call, Kind, Region, Writer
 
 PAGE = 4096
 CHUNK = 1 << 20
 PROT_READ, PROT_WRITE = 1, 2
-MAP_FIXED_SHIFT = 12
 GAP_PAGES = 16  # touched pages this close belong to one region
 STACK_TOP = 0x1FFF001000  # where valgrind puts the main stack
 STACK_PAGES = 32  # the least the stack region covers, growing down
@@ -48,7 +48,7 @@ _CALLS = {
 }
 
 
-class RecordError(Exception):
+class RecordError(tools.ToolError):
     """The program could not be recorded: one line for the user."""
 
 
@@ -349,10 +349,9 @@ def _progress() -> Callable[[int, int], None]:
 def record(out: str, command: list[str], limit: int, keep: int, quiet: bool = True) -> Recorder:
     """Run a command under valgrind and write its trace to `out`.
 
-    Raises RecordError when valgrind or the command is missing, or the command fails.
+    Raises ToolError when valgrind is missing, RecordError when the command is or when it fails.
     """
-    if shutil.which("valgrind") is None:
-        raise RecordError("valgrind is missing: apt install valgrind")
+    tools.need("valgrind")
     if shutil.which(command[0]) is None:
         raise RecordError(f"{command[0]}: no such program")
     try:
@@ -407,7 +406,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     try:
         rec = record(args.output, command, args.limit, args.keep, not args.show_output)
-    except (RecordError, OSError) as e:
+    except (tools.ToolError, OSError) as e:
         print(f"record: {e}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from tb import build
 from tb import report as rep
-from tb.session import Options, ProgressFile, Session
+from tb.session import DEVICES, Options, ProgressFile, Session
 from tb.tools import ToolError
 from tb.trace import Trace, TraceError
 from tb.workload import Pressure
@@ -32,12 +32,13 @@ def parse(argv: list[str] | None) -> Options:
     p.add_argument("--seed", type=int, default=Options.seed)
     p.add_argument("--sim", default=Options.sim, choices=["verilator", "icarus"])
     p.add_argument("--flavour", default=Options.flavour, choices=["cocotb", "plain"])
-    p.add_argument("--waves", nargs="?", const="1", default="0", help="1 writes dump.vcd")
+    p.add_argument("--waves", nargs="?", const="1", default="0", help="1 writes dump.vcd (Icarus: dump.fst)")
     p.add_argument("--limit", type=int, default=Options.limit, help="accesses; 0 is the whole recording")
     p.add_argument("--pressure", default=Options.pressure, help="0 to 4, or swap=1,migrate=2,... per 1000")
     p.add_argument("--mirror", default=Options.mirror, choices=["interval", "mirror"], help="HMM API")
     p.add_argument("--memory", type=int, default=Options.memory, help="host memory in MiB (%(default)s)")
     p.add_argument("--config", default=Options.config, choices=["fast", "default", "stress"], help="the bus")
+    p.add_argument("--device", default=Options.device, choices=sorted(DEVICES), help="sizes of the device")
     p.add_argument("--data-w", type=int, default=Options.data_w, choices=[64, 128, 256, 512])
     p.add_argument("--processes", type=int, default=Options.processes, help="copies of the program (1)")
     p.add_argument("--out", default=Options.out, help="directory of the report (%(default)s)")
@@ -132,6 +133,7 @@ def run_cocotb(options: Options, display: Display) -> dict:
                 "tb.cocotb_sim",
                 sim=options.sim,
                 data_w=options.data_w,
+                params=DEVICES[options.device],
                 seed=options.seed,
                 waves=options.waves,
                 extra_env={"SVM_SIM_OPTIONS": options.dump()},
@@ -168,7 +170,7 @@ def main(argv: list[str] | None = None) -> int:
             f"replaying {Path(options.trace).name} ({' '.join(trace.header.get('command', [])[:6])}) on"
             f" {options.sim}, {options.flavour}, seed {options.seed}, pressure {options.pressure}"
         )
-        design = build.Design.of(data_w=options.data_w, waves=options.waves)
+        design = build.Design.of(data_w=options.data_w, params=DEVICES[options.device], waves=options.waves)
         start = time.monotonic()
         if options.flavour == "plain":
             build.library(design)
@@ -186,7 +188,8 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     rep.render(report, console)
     if options.waves:
-        console.print(f"waves: {Path(options.out) / 'dump.vcd'}")
+        name = "dump.fst" if options.sim == "icarus" else "dump.vcd"
+        console.print(f"waves: {Path(options.out) / name}")
     console.print(f"report: {Path(options.out) / 'report.json'}")
     return 0 if report["ok"] else 1
 

@@ -29,6 +29,11 @@ from tb.workload import Pressure, Stats, Workload
 from tb.world import SimHang, World
 
 FIRST_PASID = 1
+#: Sizes of the device: `small` evicts and runs out of fault identifiers all the time.
+DEVICES: dict[str, dict[str, int]] = {
+    "default": {},
+    "small": {"SETS": 8, "WAYS": 2, "PARK": 8, "MSHRS": 2, "TRACK": 8},
+}
 LOG_WAKES = 1024  # the logs are looked at once in so many wakes of Python
 
 
@@ -36,8 +41,8 @@ LOG_WAKES = 1024  # the logs are looked at once in so many wakes of Python
 class Options:
     """What to run.
 
-    `limit` 0 is the whole trace; `memory` in MiB; `config` a HarnessConfig preset; `processes` replay the
-    trace at once, each with a PASID and a seed of its own.
+    `limit` 0 is the whole trace; `memory` in MiB; `config` a HarnessConfig preset; `device` a key of DEVICES;
+    `processes` replay the trace at once, each with a PASID and a seed of its own.
     """
 
     trace: str = "traces/sort.svmt"
@@ -51,6 +56,7 @@ class Options:
     memory: int = 128
     config: str = "default"
     data_w: int = 128
+    device: str = "default"
     processes: int = 1
     out: str = "build/sim"
 
@@ -84,6 +90,7 @@ class Session:
             strategy=RandomStrategy(o.seed, 0.05),
             config=HarnessConfig.preset(o.config),
             data_w=o.data_w,
+            device_params=DEVICES[o.device],
             waves=waves,
         )
         self.collector = rep.Collector()

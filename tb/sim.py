@@ -189,7 +189,6 @@ def load(path: Path | str | None) -> C.CDLL:
         ("svm_open", p, [C.POINTER(_CConfig)]),
         ("svm_open_error", C.c_char_p, []),
         ("svm_close", None, [p]),
-        ("svm_current", p, []),
         ("svm_reg_write", None, [p, u32, u32]),
         ("svm_read_start", u64, [p, u32]),
         ("svm_read_poll", C.c_int, [p, u64, C.POINTER(u32)]),

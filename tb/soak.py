@@ -23,6 +23,7 @@ def settings(seed: int, limit: int) -> list[str]:
         *("--pressure", str(rng.randint(0, 4))),
         *("--mirror", rng.choice(["interval", "mirror"])),
         *("--config", rng.choice(["fast", "default", "stress"])),
+        *("--device", rng.choice(["default", "small"])),
         *("--processes", str(rng.randint(1, 4))),
         *("--memory", str(rng.choice([32, 64, 128]))),
         *("--limit", str(limit)),
@@ -43,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         while not a.runs or done < a.runs:
             args = settings(seed + done, a.limit)
-            print(f"python -m tb.run_sim {shlex.join(args)}", flush=True)
+            print(f".venv/bin/python -m tb.run_sim {shlex.join(args)}", flush=True)
             if run_sim.main(args):
                 return 1
             done += 1

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sw_model import device_interface as dev
 from sw_model.device_interface import Reg
-from sw_model.rings import COUNT_MASK, Consumer, Producer
+from sw_model.rings import COUNT_MASK, Consumer, Producer, place_ring
 from sw_model.sched import sleep
 from tb import build
 from tb.sim import EV_LOG, NS_PER_CYCLE, HarnessConfig
@@ -95,16 +95,15 @@ class TableHost:
     async def main(self) -> None:
         """Sets the device up, then feeds it and takes completions."""
         t = self.t
-        for reg, ring in (
-            (Reg.CMD_BASE_LO, self.cmd),
-            (Reg.FAULT_BASE_LO, self.fault),
-            (Reg.EVENT_BASE_LO, self.event),
-            (Reg.WORK_BASE_LO, self.queue),
-            (Reg.DONE_BASE_LO, self.done),
+        for name, ring in (
+            ("CMD", self.cmd),
+            ("FAULT", self.fault),
+            ("EVENT", self.event),
+            ("WORK", self.queue),
+            ("DONE", self.done),
         ):
-            at = self.t.bus_base + ring.offset
-            for offset, value in ((0, at & 0xFFFF_FFFF), (4, at >> 32), (8, ring.log2), (0x14, 1)):
-                await t.write_reg(reg + offset, value)
+            await place_ring(t, name, t.bus_base + ring.offset, ring.log2)
+            await t.write_reg(Reg[f"{name}_CTRL"], 1)
         await t.write_reg(Reg.IRQ_ENABLE, 1 << dev.IRQ_FAULT | 1 << dev.IRQ_ERROR)
         await t.write_reg(Reg.CTRL, 1)
         await t.write_reg(Reg.ENGINE_CTRL, 1)

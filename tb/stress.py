@@ -32,7 +32,7 @@ from sw_model.device_interface import (
     Size,
     Work,
 )
-from sw_model.rings import Consumer, Producer, ring_pages
+from sw_model.rings import COUNT_MASK, Consumer, Producer, place_ring, ring_pages
 from sw_model.sched import Scheduler, WaitQueue, sleep
 from sw_model.transport import Transport
 from tb.oracle import INF, Oracle, Verdict
@@ -159,11 +159,7 @@ class StressHost:
     async def start(self) -> None:
         """Set the rings and the engine up, attach every PASID."""
         for name, ring in self.rings.items():
-            base = self.t.bus_base + ring.offset
-            at = Reg[f"{name}_BASE_LO"]
-            await self.t.write_reg(at, base & 0xFFFFFFFF)
-            await self.t.write_reg(at + 4, base >> 32)
-            await self.t.write_reg(at + 8, ring.log2)
+            await place_ring(self.t, name, self.t.bus_base + ring.offset, ring.log2)
             await self.t.write_reg(Reg[f"{name}_CTRL"], 1)
         await self.t.write_reg(Reg.IRQ_ENABLE, 0xF)
         await self.t.write_reg(Reg.CTRL, 1)
@@ -287,7 +283,7 @@ class StressHost:
             for status in DONE.get(rows, "status").tolist():
                 self.status[status] = self.status.get(status, 0) + 1
             self.finished += len(rows)
-            self.work.head = (self.work.head + len(rows)) & 0x1FFFF
+            self.work.head = (self.work.head + len(rows)) & COUNT_MASK
             self.done_wq.wake_all()
 
     def address(self) -> int:

@@ -53,12 +53,17 @@ def verilator_env() -> dict[str, str]:
     return env
 
 
-def icarus() -> Path:
-    """iverilog on PATH. Raises ToolError that names the Debian package."""
-    found = shutil.which("iverilog")
+def need(tool: str) -> Path:
+    """A tool on PATH whose Debian package has its name. Raises ToolError that says what to install."""
+    found = shutil.which(tool)
     if not found:
-        raise ToolError("iverilog is missing: install it with: apt-get install iverilog")
+        raise ToolError(f"{tool} is missing: apt-get install {tool}")
     return Path(found)
+
+
+def icarus() -> Path:
+    """iverilog on PATH. Raises ToolError."""
+    return need("iverilog")
 
 
 def file_list(path: Path) -> tuple[list[Path], list[Path]]:

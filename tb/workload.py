@@ -20,17 +20,25 @@ from numpy.typing import NDArray
 from sw_model import device_interface as dev
 from sw_model import ksm, migrate, mm_ops, reclaim, thp
 from sw_model.filemap import File
-from sw_model.pagetable import PteKind
+from sw_model.pagetable import HPAGE, PteKind
+from sw_model.pagetable import PAGE_SHIFT as SHIFT
+from sw_model.pagetable import PAGE_SIZE as PAGE
 from sw_model.sched import Scheduler, WaitQueue, point, sleep
+from sw_model.vma import (
+    MADV_DONTNEED,
+    MADV_HUGEPAGE,
+    MADV_NOHUGEPAGE,
+    MAP_ANONYMOUS,
+    MAP_FIXED,
+    MAP_PRIVATE,
+    MAP_SHARED,
+    MREMAP_FIXED,
+    MREMAP_MAYMOVE,
+    PROT_READ,
+    PROT_WRITE,
+)
 from tb.trace import Call, Kind, Trace, TraceError
 
-PAGE = 4096
-SHIFT = 12
-HPAGE = 2 << 20
-PROT_READ, PROT_WRITE = 1, 2
-MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS = 1, 2, 0x10, 0x20
-MREMAP_MAYMOVE, MREMAP_FIXED = 1, 2
-MADV_DONTNEED, MADV_HUGEPAGE, MADV_NOHUGEPAGE = 4, 14, 15
 U64 = (1 << 64) - 1
 
 # What moves bytes: one row per load or store; a modify is a load and a store.
@@ -224,6 +232,11 @@ class Reference:
         return np.where(ops["store"], np.uint64(0), fold)
 
 
+def _page_align(n: int) -> int:
+    """PAGE_ALIGN(): up to the next multiple of a page."""
+    return -(-n // PAGE) * PAGE
+
+
 def expand(acc: NDArray, first: int, rng: np.random.Generator) -> NDArray:
     """Accesses to operations (dtype OP) with seeded store data; `first` numbers the first access."""
     count = 1 + (acc["kind"] == Kind.MODIFY)
@@ -359,7 +372,7 @@ class Workload:
             self.brk_start = self.brk = start
 
     async def _mmap(self, addr: int, length: int, prot: int, flags: int, from_file: bool) -> None:
-        end = addr + (-(-length // PAGE)) * PAGE
+        end = addr + _page_align(length)
         shared = bool(flags & MAP_SHARED)
         kind = (MAP_SHARED if shared else MAP_PRIVATE) | MAP_FIXED
         data = None
@@ -401,14 +414,14 @@ class Workload:
         await self._mmap(result, a[1], a[2] & 7, a[3], not a[3] & MAP_ANONYMOUS and fd != 0xFFFFFFFF)
 
     async def _call_munmap(self, a: list[int], result: int) -> None:
-        end = a[0] + -(-a[1] // PAGE) * PAGE
+        end = a[0] + _page_align(a[1])
         await self._settle((a[0], end))
         await self.compare(a[0], end)
         await self.mm.munmap(a[0], end - a[0])
         self.ref.unmap(a[0], end)
 
     async def _call_mprotect(self, a: list[int], result: int) -> None:
-        end = a[0] + -(-a[1] // PAGE) * PAGE
+        end = a[0] + _page_align(a[1])
         await self._settle((a[0], end))
         await self.mm.mprotect(a[0], end - a[0], a[2] & 7)
         self.ref.protect(a[0], end, a[2] & 7)
@@ -416,7 +429,7 @@ class Workload:
     async def _call_brk(self, a: list[int], result: int) -> None:
         if not self.brk_start or result == self.brk:
             return
-        old, new = -(-self.brk // PAGE) * PAGE, -(-result // PAGE) * PAGE
+        old, new = _page_align(self.brk), _page_align(result)
         await self._settle((min(old, new), max(old, new)))
         if await self.mm.brk(result) != result:
             raise OSError("the break cannot move there")
@@ -427,7 +440,7 @@ class Workload:
         self.brk = result
 
     async def _call_mremap(self, a: list[int], result: int) -> None:
-        old, old_len, new_len = a[0], -(-a[1] // PAGE) * PAGE, -(-a[2] // PAGE) * PAGE
+        old, old_len, new_len = a[0], _page_align(a[1]), _page_align(a[2])
         await self._settle((old, old + old_len), (result, result + new_len))
         if result == old:
             await self.mm.mremap(old, old_len, new_len, 0)
@@ -436,7 +449,7 @@ class Workload:
         self.ref.move(old, old + old_len, result, result + new_len)
 
     async def _call_madvise(self, a: list[int], result: int) -> None:
-        end = a[0] + -(-a[1] // PAGE) * PAGE
+        end = a[0] + _page_align(a[1])
         if a[2] in (MADV_HUGEPAGE, MADV_NOHUGEPAGE):
             await self.mm.madvise(a[0], end - a[0], a[2])
         elif a[2] == MADV_DONTNEED:
@@ -446,8 +459,8 @@ class Workload:
 
     # ---- the device's turn ----
 
-    def _rows(self, ops: NDArray, want: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-        """(descriptors, expected data, which of them return data) for operations."""
+    def _rows(self, ops: NDArray, want: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+        """(descriptors, their operations, expected data, which of them return data) for operations."""
         n = len(ops)
         cas = np.zeros(n, dtype=bool)
         cas[1:] = ops["pair"][1:] & (ops["size"][1:] == 8) & (ops["addr"][1:] % 8 == 0)
@@ -479,14 +492,12 @@ class Workload:
         counts["cas"] += int(cas.sum())
         counts["fill"] += int(wide.sum())
         counts["write"] += int((ops["store"] & ~cas & ~wide).sum())
-        self._last_ops = ops
-        return rows, want, reads | cas
+        return rows, ops, want, reads | cas
 
     async def _submit(self, ops: NDArray, want: NDArray) -> None:
         if not len(ops):
             return
-        rows, expected, check = self._rows(ops, want)
-        ops = self._last_ops
+        rows, ops, expected, check = self._rows(ops, want)
         pages = _pages(ops)
         handle = await self.engine.submit(rows)
         self.pending.append(_Batch(handle, expected, check, ops["access"].copy(), ops["addr"].copy(), pages))

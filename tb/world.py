@@ -22,6 +22,7 @@ from tb.sim import (
     NS_PER_CYCLE,
     Harness,
     HarnessConfig,
+    HarnessError,
     open_harness,
 )
 
@@ -226,6 +227,8 @@ class World:
 
         Raises SimHang, HarnessError, and what a thread raised.
         """
+        if not self.harness.owns_time:
+            raise HarnessError("a simulator owns time here: run_cocotb() waits for it")
         end = None if max_cycles is None else self.cycle + max_cycles
         self._hang_at = self.cycle + self.hang_cycles
         while self._serve(end):
@@ -241,5 +244,3 @@ class World:
         attention = dut.attention
         while self._serve(end):
             await attention.value_change
-
-    run = run_plain

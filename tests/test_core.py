@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests import runner
+from tb import core_runner
 
 DEFAULT: dict[str, int] = {}
 WIDE = {"DATA_W": 512}
@@ -40,7 +40,12 @@ RUNS = {
 }
 
 
-@pytest.mark.parametrize("run", RUNS)
+def _params() -> list:
+    marks = {"icarus": pytest.mark.icarus, "verilator": ()}
+    return [pytest.param(name, marks=marks[sim]) for name, (_, sim, _, _) in RUNS.items()]
+
+
+@pytest.mark.parametrize("run", _params())
 def test_core(run: str) -> None:
     module, sim, parameters, only = RUNS[run]
-    runner.run(f"tb.{module}", sim, parameters, only, name=run).check()
+    core_runner.run(f"tb.{module}", sim, parameters, only, name=run).check()

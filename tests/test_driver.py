@@ -31,16 +31,24 @@ from sw_model.mmu_notifier import (
     mmu_notifier_invalidate_range_end,
     mmu_notifier_invalidate_range_start,
 )
+from sw_model.pagetable import HPAGE as HUGE
+from sw_model.pagetable import PAGE_SIZE as PAGE
 from sw_model.phys import PhysMem
 from sw_model.sched import RandomStrategy, Scheduler, Thread, point
 from sw_model.thp import collapse_huge_page
+from sw_model.vma import (
+    MADV_DONTNEED,
+    MADV_PAGEOUT,
+    MAP_ANONYMOUS,
+    MAP_FIXED,
+    MAP_PRIVATE,
+    PROT_READ,
+    PROT_WRITE,
+)
 
-PAGE = 4096
 BASE = 0x1000_0000
-HUGE = 2 << 20
-RW, RO = 3, 1
-MAP_ANON, MAP_FIXED = 0x22, 0x32
-MADV_DONTNEED, MADV_HUGEPAGE, MADV_PAGEOUT = 4, 14, 21
+RW, RO = PROT_READ | PROT_WRITE, PROT_READ
+ANON_FIXED = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED
 MIRRORS = ("interval", "mirror")
 
 
@@ -169,7 +177,7 @@ OK, SLVERR, DECERR = int(WorkStatus.OK), int(WorkStatus.SLVERR), int(WorkStatus.
 def test_device_and_cpu_see_the_same_memory(mirror: str, around: int) -> None:
     async def main(w: World) -> None:
         mm = MmStruct(w.phys)
-        await mm.mmap(BASE, 32 * PAGE, RW, MAP_FIXED)
+        await mm.mmap(BASE, 32 * PAGE, RW, ANON_FIXED)
         pasid = await w.attach(mm)
         await mm.store(BASE + 5 * PAGE, b"\x11" * 8)
         assert await w.work(Work.WRITE, pasid, pages(0, 32), data=np.arange(32, dtype=np.uint64)) == [OK] * 32
@@ -196,7 +204,7 @@ def test_answers(mirror: str) -> None:
 
     async def main(w: World) -> None:
         mm = MmStruct(w.phys)
-        await mm.mmap(BASE, 4 * PAGE, RW, MAP_FIXED)
+        await mm.mmap(BASE, 4 * PAGE, RW, ANON_FIXED)
         await mm.mprotect(BASE + 2 * PAGE, PAGE, RO)
         await mm.mprotect(BASE + 3 * PAGE, PAGE, 0)
         pasid = await w.attach(mm)
@@ -222,7 +230,7 @@ def test_huge_leaves(mirror: str) -> None:
     async def main(w: World) -> None:
         mm = MmStruct(w.phys, thp=True)
         at = HUGE * 64
-        await mm.mmap(at, 2 * HUGE, RW, MAP_FIXED)
+        await mm.mmap(at, 2 * HUGE, RW, ANON_FIXED)
         await mm.store(at, b"x")
         assert mm.pte(at).order == 9
         pasid = await w.attach(mm)
@@ -244,7 +252,7 @@ def test_huge_leaves(mirror: str) -> None:
 def test_huge_can_be_off() -> None:
     async def main(w: World) -> None:
         mm = MmStruct(w.phys, thp=True)
-        await mm.mmap(HUGE * 64, HUGE, RW, MAP_FIXED)
+        await mm.mmap(HUGE * 64, HUGE, RW, ANON_FIXED)
         pasid = await w.attach(mm)
         assert await w.work(Work.WRITE, pasid, [HUGE * 64 + 5 * PAGE]) == [OK]
         assert w.drv.stats["huge_fills"] == 0 and {t.npages for t in w.dev.tlb} == {1}
@@ -259,7 +267,7 @@ def test_break_before_make() -> None:
 
     async def main(w: World) -> None:
         mm = MmStruct(w.phys, thp=True)
-        await mm.mmap(HUGE * 64, HUGE, RW, MAP_FIXED)
+        await mm.mmap(HUGE * 64, HUGE, RW, ANON_FIXED)
         pasid = await w.attach(mm)
         w.drv.huge = False
         assert await w.work(Work.WRITE, pasid, [HUGE * 64 + 5 * PAGE]) == [OK]
@@ -275,7 +283,7 @@ def test_break_before_make() -> None:
 def test_one_doorbell_for_a_batch() -> None:
     async def main(w: World) -> None:
         mm = MmStruct(w.phys)
-        await mm.mmap(BASE, 8 * PAGE, RW, MAP_FIXED)
+        await mm.mmap(BASE, 8 * PAGE, RW, ANON_FIXED)
         pasid = await w.attach(mm)
         bells = []
         write_reg = w.dev.write_reg
@@ -307,7 +315,7 @@ def test_small_command_ring() -> None:
 
     async def main(w: World) -> None:
         mm = MmStruct(w.phys)
-        await mm.mmap(BASE, 64 * PAGE, RW, MAP_FIXED)
+        await mm.mmap(BASE, 64 * PAGE, RW, ANON_FIXED)
         for i in range(64):
             await mm.store(BASE + (63 - i) * PAGE, b"x")
         pasid = await w.attach(mm)
@@ -326,7 +334,7 @@ def test_nonblocking_invalidation(mirror: str) -> None:
 
     async def main(w: World) -> None:
         mm = MmStruct(w.phys)
-        await mm.mmap(BASE, 8 * PAGE, RW, MAP_FIXED)
+        await mm.mmap(BASE, 8 * PAGE, RW, ANON_FIXED)
         pasid = await w.attach(mm)
         assert await w.work(Work.WRITE, pasid, pages(0, 2)) == [OK] * 2
 
@@ -358,7 +366,7 @@ def test_an_invalidation_never_waits_for_a_fault(mirror: str) -> None:
 
     async def main(w: World) -> None:
         mm = MmStruct(w.phys)
-        await mm.mmap(BASE, 8 * PAGE, RW, MAP_FIXED)
+        await mm.mmap(BASE, 8 * PAGE, RW, ANON_FIXED)
         pasid = await w.attach(mm)
         assert await w.work(Work.WRITE, pasid, pages(0, 1)) == [OK]
         await mm.mmap_lock.down_write()
@@ -435,7 +443,7 @@ async def change(w: World, mm: MmStruct, span: int, steps: int, most: int = 8) -
             if what == "unmap":
                 await mm.munmap(a, length)
             elif what == "remap":
-                await mm.mmap(a, length, RW, MAP_FIXED)
+                await mm.mmap(a, length, RW, ANON_FIXED)
             elif what == "dontneed":
                 await mm.madvise(a, length, MADV_DONTNEED)
             elif what == "protect":
@@ -474,7 +482,7 @@ def storm(seed: int, mirror: str, early_exit: bool = False, **options: Any) -> W
     async def main(w: World) -> None:
         span = 24
         mm = MmStruct(w.phys)
-        await mm.mmap(BASE, span * PAGE, RW, MAP_FIXED)
+        await mm.mmap(BASE, span * PAGE, RW, ANON_FIXED)
         pasid = await w.attach(mm)
         ts = [w.spawn(use(w, pasid, span, 6), f"use{i}") for i in range(2)]
         apps = [w.spawn(change(w, mm, span, 12), f"app{i}") for i in range(2)]
@@ -519,7 +527,7 @@ def huge_storm(seed: int, mirror: str) -> World:
     async def main(w: World) -> None:
         span = 1024
         mm = MmStruct(w.phys, thp=True)
-        await mm.mmap(BASE, span * PAGE, RW, MAP_FIXED)
+        await mm.mmap(BASE, span * PAGE, RW, ANON_FIXED)
         pasid = await w.attach(mm)
         assert await w.work(Work.WRITE, pasid, [BASE, BASE + HUGE]) == [OK, OK]
 
@@ -555,7 +563,7 @@ def test_two_processes() -> None:
         mms, ts = [], []
         for _ in range(2):
             mm = MmStruct(w.phys)
-            await mm.mmap(BASE, span * PAGE, RW, MAP_FIXED)
+            await mm.mmap(BASE, span * PAGE, RW, ANON_FIXED)
             pasid = await w.attach(mm)
             mms.append((mm, pasid))
             ts += [w.spawn(use(w, pasid, span, 5), "use"), w.spawn(change(w, mm, span, 8), "app")]
@@ -616,7 +624,7 @@ def test_second_invalidation_waits_for_the_first(
 
     async def main(w: World) -> None:
         mm = MmStruct(w.phys)
-        await mm.mmap(BASE, PAGE, RW, MAP_FIXED)
+        await mm.mmap(BASE, PAGE, RW, ANON_FIXED)
         pasid = await w.attach(mm)
         if forget:
             w.drv.attachments[pasid].pending = Forget()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ from tests.cocotb_harness import (
 NUMBER = 512
 SIMULATORS = [
     "verilator",
-    pytest.param("icarus", marks=pytest.mark.skipif(not shutil.which("iverilog"), reason="no iverilog")),
+    pytest.param("icarus", marks=pytest.mark.icarus),
 ]
 
 

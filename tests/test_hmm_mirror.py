@@ -45,7 +45,6 @@ class Ops(hm.HmmMirrorOps):
     def __init__(self) -> None:
         self.lock = Mutex("device")
         self.pte = 0
-        self.updates = 0
         self.released = 0
 
     async def sync_cpu_device_pagetables(self, mirror: hm.HmmMirror, update: hm.HmmUpdate) -> int:
@@ -56,7 +55,6 @@ class Ops(hm.HmmMirrorOps):
         assert mirror.ops is self
         await point("device")
         self.pte = 0
-        self.updates += 1
         self.lock.unlock()
         return 0
 
@@ -138,7 +136,7 @@ def test_snapshot_and_fault() -> None:
     run(main())
 
 
-def test_b2_b18_an_error_ends_the_range_once() -> None:
+def test_an_error_ends_the_range_once() -> None:
     async def main() -> None:
         mm = toy()
         m = await register(mm)
@@ -176,7 +174,7 @@ def test_errors_of_ranges() -> None:
     run(main())
 
 
-def test_b10_no_hmm_is_made_by_accident() -> None:
+def test_no_hmm_is_made_by_accident() -> None:
     async def main() -> None:
         mm = toy()
         m = hm.HmmMirror(Ops())
@@ -190,7 +188,7 @@ def test_b10_no_hmm_is_made_by_accident() -> None:
     run(main())
 
 
-def test_b19_neighbours_are_not_invalidated() -> None:
+def test_neighbours_are_not_invalidated() -> None:
     async def main() -> None:
         mm = toy()
         m = await register(mm)
@@ -204,7 +202,7 @@ def test_b19_neighbours_are_not_invalidated() -> None:
     run(main())
 
 
-def test_b13_a_range_inside_an_invalidation_is_not_valid() -> None:
+def test_a_range_inside_an_invalidation_is_not_valid() -> None:
     """The invalidation began before the range; the device was told already and will not be told again."""
 
     async def main() -> None:
@@ -221,7 +219,7 @@ def test_b13_a_range_inside_an_invalidation_is_not_valid() -> None:
     run(main())
 
 
-def test_f14_begin_and_end_in_between_count() -> None:
+def test_begin_and_end_in_between_count() -> None:
     """ABA: an invalidation that both began and ended inside the read section."""
 
     async def main() -> None:
@@ -236,7 +234,7 @@ def test_f14_begin_and_end_in_between_count() -> None:
     run(main())
 
 
-def test_f12_nonblock_failure_unwinds() -> None:
+def test_nonblock_failure_unwinds() -> None:
     async def main() -> None:
         mm = toy()
         ops = Ops()
@@ -259,7 +257,7 @@ def test_f12_nonblock_failure_unwinds() -> None:
 
 
 def race_put_exit_invalidate(seed: int) -> None:
-    """B3, B4, B5, B6, B20: last put against exit, invalidations and the freeing of the mm itself."""
+    """Last put against exit, invalidations and the freeing of the mm itself."""
 
     async def main() -> None:
         mm = toy()
@@ -281,11 +279,11 @@ def race_put_exit_invalidate(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_b3_b4_b5_b6_b20(seed: int) -> None:
+def test_last_put_against_exit_and_invalidations(seed: int) -> None:
     race_put_exit_invalidate(seed)
 
 
-def test_b5_is_seen_without_a_grace_period(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_put_is_caught_without_a_grace_period(monkeypatch: pytest.MonkeyPatch) -> None:
     async def at_once(mm: Any, callback: Any) -> None:
         await callback()
 
@@ -294,7 +292,7 @@ def test_b5_is_seen_without_a_grace_period(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_b6_the_mm_outlives_its_hmm(seed: int) -> None:
+def test_the_mm_outlives_its_hmm(seed: int) -> None:
     """The process is gone; unregister drops what keeps the mm_struct."""
 
     async def main() -> None:
@@ -313,7 +311,7 @@ def test_b6_the_mm_outlives_its_hmm(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_b7_a_range_is_the_last_user(seed: int) -> None:
+def test_a_range_is_the_last_user(seed: int) -> None:
     """The mirror goes and the process exits while a range is active: the range's put frees."""
 
     async def main() -> None:
@@ -337,7 +335,7 @@ def test_b7_a_range_is_the_last_user(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_b8_registration_never_fails_for_a_race(seed: int) -> None:
+def test_registration_never_fails_for_a_race(seed: int) -> None:
     """First creators and a dying hmm: every register succeeds, and at the end nothing is left."""
 
     async def main() -> None:
@@ -362,7 +360,7 @@ def test_b8_registration_never_fails_for_a_race(seed: int) -> None:
 
 
 def race_device(seed: int) -> None:
-    """B9, B13, F14: whatever the order, the device never maps a page that has gone."""
+    """Whatever the order, the device never maps a page that has gone."""
     pfn = [100]
 
     async def main() -> None:
@@ -409,11 +407,11 @@ def race_device(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_b9_b13_f14(seed: int) -> None:
+def test_the_device_never_maps_a_page_that_has_gone(seed: int) -> None:
     race_device(seed)
 
 
-def test_b13_is_seen_without_the_active_list(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_device_race_is_caught_without_the_active_list(monkeypatch: pytest.MonkeyPatch) -> None:
     begin = hm._range_begin
 
     async def blind(mirror: Any, rng: Any) -> int:
@@ -425,7 +423,7 @@ def test_b13_is_seen_without_the_active_list(monkeypatch: pytest.MonkeyPatch) ->
     must_catch(race_device, range(200))
 
 
-def test_f14_is_seen_when_the_end_validates(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_device_race_is_caught_when_the_end_validates(monkeypatch: pytest.MonkeyPatch) -> None:
     end = hm._HmmNotifierOps.invalidate_range_end
 
     async def revalidate(self: Any, sub: Any, range_: Any) -> None:
@@ -449,11 +447,11 @@ def race_double_unregister(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_b11_double_unregister(seed: int) -> None:
+def test_double_unregister(seed: int) -> None:
     race_double_unregister(seed)
 
 
-def test_b11_is_seen_with_a_bare_check(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_double_unregister_is_caught_with_a_bare_check(monkeypatch: pytest.MonkeyPatch) -> None:
     async def racy(mirror: Any) -> None:
         hmm = mirror.hmm
         if hmm is None:
@@ -469,7 +467,7 @@ def test_b11_is_seen_with_a_bare_check(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_b12_release_against_unregister(seed: int) -> None:
+def test_release_against_unregister(seed: int) -> None:
     """The mirror is freed as soon as unregister returns; release may be telling it that the process exits."""
 
     async def main() -> None:

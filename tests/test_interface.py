@@ -2,14 +2,13 @@
 
 import importlib.util
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sw_model import device_interface as di
+from tb.tools import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 _spec = importlib.util.spec_from_file_location("generate", ROOT / "interface" / "generate.py")
 assert _spec and _spec.loader
 generate = importlib.util.module_from_spec(_spec)

@@ -150,7 +150,7 @@ def test_remove_cancels_a_deferred_insert() -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_remove_waits_and_frees_safely(seed: int) -> None:
-    """F20: the node is freed right after remove() while other invalidations end."""
+    """The node is freed right after remove() while other invalidations end."""
 
     async def main() -> None:
         mm = ToyMm()
@@ -204,7 +204,7 @@ class FailOps(mn.MmuNotifierOps):
 
 
 def test_nonblock_failure_of_a_list_notifier_unwinds_everything() -> None:
-    """F21: notifiers that started get their end. C1: the interval side is ended as well."""
+    """Notifiers that started get their end, and the interval side is ended as well."""
 
     async def main() -> None:
         mm, good, ops = ToyMm(), ListOps(), Ops()

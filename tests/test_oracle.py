@@ -832,11 +832,11 @@ def test_a_million_accesses_cost_seconds() -> None:
         logs.append(np.sort(a, order="t_resp"))
     logs[150]["t_resp"][77] = 10 + 150 * 10_000 + 9501
     ring = np.array(w.ring_log, dtype=RING)
-    start = time.monotonic()
+    start = time.process_time()
     for r, a in enumerate(logs):
         t = 10 + r * 10_000
         w.oracle.feed(a, ring[(ring["cycle"] >= (t if r else 0)) & (ring["cycle"] < t + 10_000)])
     v = w.oracle.finish()
-    assert time.monotonic() - start < 20
+    assert time.process_time() - start < 20
     assert v.rules == {"stale-access": 1}
     assert v.seen["accesses"] == rounds * per

@@ -1,9 +1,13 @@
-"""The README's example runs."""
+"""The README's example runs, and what the documents name is there."""
 
+import importlib.util
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+import pytest
+
+from tb.tools import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "traces" / "README.md"]
 
 
 def test_the_example_runs():
@@ -15,7 +19,16 @@ def test_the_example_runs():
     assert scope["driver"].stats["invalidations"] > 0
 
 
-def test_every_make_target_it_names_exists():
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_what_a_page_names_exists(page):
+    """Make targets, modules, linked pages and files of the repository."""
+    text = page.read_text()
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"\bmake ([a-z]+)\b", (ROOT / "README.md").read_text()):
+    for target in re.findall(r"(?:`|^    )make ([a-z]+)\b", text, re.M):
         assert re.search(rf"^{target}:", makefile, re.M), target
+    for module in re.findall(r"-m (tb\.\w+)", text):
+        assert importlib.util.find_spec(module), module
+    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (page.parent / link).exists(), link
+    for file in re.findall(r"`((?:docs|interface|rtl|sw_model|tb|tests|traces)/[\w./]*)`", text):
+        assert (ROOT / file).exists(), file

@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 
 from tb import record as rec
+from tb.tools import ROOT
 from tb.trace import ACCESS, BLOCK, Call, Kind, Region, Trace, TraceError, Writer, main
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def make(path: Path, n: int = 3 * BLOCK + 17, seed: int = 1) -> tuple[np.ndarray, list]:
@@ -217,7 +216,7 @@ def test_no_valgrind(tmp_path: Path) -> None:
     """Without valgrind: one line that names the package, and no file."""
     out = tmp_path / "x.svmt"
     r = run_record("-o", str(out), "--", "true", path=str(tmp_path))
-    assert r.returncode != 0 and "apt install valgrind" in r.stderr and r.stderr.count("\n") == 1
+    assert r.returncode != 0 and "apt-get install valgrind" in r.stderr and r.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 

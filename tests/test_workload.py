@@ -17,10 +17,9 @@ from sw_model.func_device import FuncDevice
 from sw_model.mm import MmStruct
 from sw_model.phys import PhysMem
 from sw_model.sched import RandomStrategy, Scheduler, VirtualClock
+from tb.tools import ROOT
 from tb.trace import ACCESS, Call, Kind, Region, Trace, TraceError, Writer
 from tb.workload import Pressure, Reference, Source, Workload, expand
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def replay(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 
 from tb import run_sim
-
-ROOT = Path(__file__).resolve().parents[1]
+from tb.tools import ROOT
 
 
 def sim(tmp_path: Path, *args: str, status: int = 0) -> dict:
@@ -37,7 +35,7 @@ def test_same_run_in_every_flavour(tmp_path: Path, capsys: pytest.CaptureFixture
     assert d["latency_cycles"]["hit"]["count"] == d["hits"] and d["latency_cycles"]["fault"]["p50"] > 0
 
 
-@pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")
+@pytest.mark.icarus
 def test_icarus_is_the_same_run(tmp_path: Path) -> None:
     """Icarus, with its four states, runs the same cycles as Verilator."""
     args = ["--trace", str(ROOT / "traces/sqlite.svmt"), "--limit", "300", "--pressure", "4"]
@@ -53,6 +51,15 @@ def test_processes_under_stress(tmp_path: Path, trace: str, mirror: str) -> None
     args += ["--processes", "2", "--pressure", "4", "--config", "stress", "--mirror", mirror]
     r = sim(tmp_path, *args)
     assert r["ok"] and r["workload"]["accesses"] == 5000
+
+
+def test_a_small_device(tmp_path: Path) -> None:
+    """A cache of 16 entries and 2 fault identifiers: both run out, nothing is wrong."""
+    args = ["--trace", str(ROOT / "traces/sqlite.svmt"), "--limit", "2500", "--flavour", "plain"]
+    r = sim(tmp_path, *args, "--device", "small", "--processes", "3", "--pressure", "4", "--config", "stress")
+    d = r["device"]
+    assert r["ok"] and d["evictions"]
+    assert d["stall_cycles"]["no fault identifier"]
 
 
 def test_broken_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Regenerate the shipped recordings: traces/make.sh [sort|numpy|sqlite]...
-# Needs valgrind and sqlite3 (apt install valgrind sqlite3) and the project's .venv.
+# Needs valgrind and sqlite3 (apt-get install valgrind sqlite3) and the project's .venv.
 set -eu
 cd "$(dirname "$0")/.."
 python=.venv/bin/python

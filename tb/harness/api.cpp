@@ -5,7 +5,6 @@
 #include "glue.h"
 
 namespace {
-svm_sim* current = nullptr;
 std::string open_error;
 }  // namespace
 
@@ -37,8 +36,7 @@ svm_sim* svm_open(const svm_config* cfg) {
         return nullptr;
     }
     try {
-        current = svm::glue_open(*cfg);
-        return current;
+        return svm::glue_open(*cfg);
     } catch (const std::exception& e) {
         open_error = e.what();
         return nullptr;
@@ -47,12 +45,7 @@ svm_sim* svm_open(const svm_config* cfg) {
 
 const char* svm_open_error(void) { return open_error.c_str(); }
 
-void svm_close(svm_sim* s) {
-    if (s == current) current = nullptr;
-    svm::glue_close(s);
-}
-
-svm_sim* svm_current(void) { return current; }
+void svm_close(svm_sim* s) { svm::glue_close(s); }
 
 void svm_reg_write(svm_sim* s, uint32_t offset, uint32_t value) { s->core->regs.write(offset, value); }
 uint64_t svm_read_start(svm_sim* s, uint32_t offset) { return s->core->regs.read(offset); }

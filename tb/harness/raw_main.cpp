@@ -1,6 +1,7 @@
 // The bar for simulation speed: the device and the harness with a host in C++ that answers faults from a table.
 //
-//   svm_raw --work FILE --map FILE [--seed N] [--mem-base N] [--mem-bytes N] [--preset fast]
+//   svm_raw --work FILE --map FILE [--seed N] [--mem-base N] [--mem-bytes N] [--p-stall P] [--p-bubble P]
+//           [--p-slow P] [--monitor 0]
 //
 // --work: work descriptors (32 bytes each). --map: rows of four little-endian 64-bit words {PASID, va, bus address,
 // permission}, one a 4-KiB page; a page that is not there is answered Invalid. tb/speed.py runs the same host in

@@ -103,8 +103,6 @@ void svm_defaults(svm_config *cfg);
 svm_sim *svm_open(const svm_config *cfg);
 const char *svm_open_error(void);
 void svm_close(svm_sim *s);
-/* The simulation open in this process, or NULL. */
-svm_sim *svm_current(void);
 
 /* Posts a write to a 32-bit register; it lands later, in order. */
 void svm_reg_write(svm_sim *s, uint32_t offset, uint32_t value);
