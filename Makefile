@@ -19,12 +19,12 @@ TESTS    ?= tests
 
 export SIM SEED
 
-.PHONY: help sim test bench lint generate record mutants soak clean tools
+.PHONY: help sim test bench lint generate record explore replay mutants soak clean tools
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
-	@echo 'Settings: TRACE=file SEED=n SIM=verilator|icarus WAVES=1 PRESSURE=0..4 LIMIT=accesses MIRROR=interval|mirror PROCS=n (sim); JOBS=n TESTS=path (test)'
+	@echo 'Settings: TRACE=file SEED=n SIM=verilator|icarus WAVES=1 PRESSURE=0..4 LIMIT=accesses MIRROR=interval|mirror PROCS=n (sim); LINE='...' (replay); JOBS=n TESTS=path (test)'
 
 tools:
 	@command -v $(PYTHON) >/dev/null || { echo 'missing system tools; install them with: apt-get install python3 python3-venv' >&2; exit 1; }
@@ -54,6 +54,13 @@ generate: $(VENV)/.stamp ## write the register and record views from interface/d
 
 record: $(VENV)/.stamp ## record a program: make record CMD="sort -n file" [OUT=trace.svmt]
 	@$(PY) -m tb.record -o '$(or $(OUT),build/record.svmt)' -- $(CMD)
+
+explore: $(VENV)/.stamp ## search the host model's schedules: exhaust the small configurations, find every planted bug
+	@$(PY) -m sw_model.explore table
+	@$(PY) -m sw_model.explore mutants
+
+replay: $(VENV)/.stamp ## show one explored schedule as a timeline: make replay LINE='...'
+	@$(PY) -m sw_model.explore replay '$(LINE)'
 
 mutants: $(VENV)/.stamp ## plant every known bug and see that a test or the oracle finds it
 	@$(PY) -m pytest -q -n $(JOBS) --mutants $(TESTS)

@@ -69,6 +69,9 @@ class Thread:
 
     def __init__(self, sched: Scheduler, coro: Coroutine, name: str, daemon: bool) -> None:
         self.sched = sched
+        #: number in the order of spawning: names the thread in a recorded schedule
+        self.id = sched.spawned
+        sched.spawned += 1
         self.coro = coro
         self.name = name
         self.daemon = daemon
@@ -168,6 +171,7 @@ class Scheduler:
         self.sleepers: list[tuple[int, int, Thread]] = []
         self.threads: list[Thread] = []
         self.current: Thread | None = None
+        self.spawned = 0
         self.switches = 0
         self._tick = 0
 

@@ -1,0 +1,1 @@
+"""One file per mutant; each defines MUTANT."""
