@@ -1,8 +1,10 @@
 // The MMU with its rings and registers. Paths are relative to this file's directory.
 +incdir+include
 lib/fifo.v
+lib/pool.v
 lib/skid.v
 lib/arb_rr.v
+lib/encode.v
 lib/ram_1r1w.v
 ring/ring_fetch.v
 ring/ring_post.v

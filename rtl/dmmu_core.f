@@ -1,6 +1,8 @@
 +incdir+include
 lib/arb_rr.v
+lib/encode.v
 lib/fifo.v
+lib/pool.v
 lib/ram_1r1w.v
 lib/skid.v
 mmu/dmmu_tlb_port.v

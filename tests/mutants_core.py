@@ -213,7 +213,7 @@ MUTANTS = [
         INV,
         "malformed",
     ),
-    Mutant("range_end_not_checked", CMD, "|| va_end > VA_LIMIT ||", "||", INV, "malformed"),
+    Mutant("range_end_not_checked", CMD, "|| va_over ||", "||", INV, "malformed"),
     Mutant(
         "drain_ignores_page_size",
         "dmmu_drain_scan.v",
@@ -249,8 +249,9 @@ MUTANTS = [
     Mutant(
         "fill_keeps_old_entry_bits",
         TLB,
-        ".wr_word(x2_word),\n      .ref_rd_row(x0_row),\n      .ref_rd(w_ref)",
-        ".wr_word(x2_word | {{(EW - 1) {1'b0}}, 1'b1}),\n      .ref_rd_row(x0_row),\n      .ref_rd(w_ref)",
+        ".wr_word(x2_word),\n      .ref_rd_en(op_fill),\n      .ref_rd_row(x0_row),\n      .ref_rd(w_ref)",
+        ".wr_word(x2_word | {{(EW - 1) {1'b0}}, 1'b1}),\n"
+        "      .ref_rd_en(op_fill),\n      .ref_rd_row(x0_row),\n      .ref_rd(w_ref)",
         HITS,
         "1000|leaves",
     ),

@@ -52,6 +52,7 @@ module dmmu_channel #(
     input wire m_axready,
 
     // cache: read address (s1), compare side (s2)
+    output wire tlb_rd_en,
     output wire [VA_W-13:0] tlb_rd_vpn,
     output wire [19:0] tlb_rd_pasid,
     output wire [VA_W-13:0] tlb_cmp_vpn,
@@ -87,10 +88,11 @@ module dmmu_channel #(
     output reg [VA_W-13:0] ms_vpn,
     output reg [7:0] ms_requester,
     output wire ms_dirty,
-    input wire [(1<<LOG_PARK)-1:0] rs_ready,
-    input wire [(1<<LOG_PARK)-1:0] rs_wait,
-    input wire [(1<<LOG_PARK)-1:0] rs_wfree,
-    input wire [(1<<LOG_PARK)-1:0] rs_err,
+    input wire rs_ready,
+    input wire rs_wait,
+    input wire rs_wfree,
+    input wire rs_err,
+    input wire [LOG_PARK-1:0] rs_slot,
     input wire [(1<<LOG_PARK)-1:0] an_wake,
     input wire [(1<<LOG_PARK)-1:0] an_end,
     input wire an_decerr,
@@ -170,14 +172,6 @@ module dmmu_channel #(
   localparam [PARK-1:0] ONE = {{(PARK - 1) {1'b0}}, 1'b1};
   localparam [PARK-1:0] NONE = {PARK{1'b0}};
 
-  function [LOG_PARK-1:0] encode(input [PARK-1:0] onehot);
-    integer i;
-    begin
-      encode = {LOG_PARK{1'b0}};
-      for (i = 0; i < PARK; i = i + 1) if (onehot[i]) encode = encode | i[LOG_PARK-1:0];
-    end
-  endfunction
-
   // ------------------------------------------------------------------ acceptance
   // Accesses accepted and neither sent on nor ended.
   reg [LOG_PARK:0] held;
@@ -248,14 +242,25 @@ module dmmu_channel #(
   wire scan_head_waits = v_wait[scan_head] || v_wfree[scan_head];
   assign park_scan_stuck = v_err[park_scan_slot] && !is_head[park_scan_slot] && scan_head_waits;
 
-  // The next free slot is known one cycle ahead.
-  reg nf_valid;
-  reg [LOG_PARK-1:0] nf_slot;
+  reg [LOG_PARK-1:0] s3_slot;
+  wire nf_valid;
+  wire [LOG_PARK-1:0] nf_slot;
   wire enqueue;
   wire dequeue;
+
+  pool #(
+      .LOG_N(LOG_PARK)
+  ) slots (
+      .clk(clk),
+      .rst(rst),
+      .valid(nf_valid),
+      .index(nf_slot),
+      .take(enqueue),
+      .give(dequeue),
+      .give_index(s3_slot)
+  );
+
   wire [PARK-1:0] enq_oh = enqueue ? ONE << nf_slot : NONE;
-  wire [PARK-1:0] idle_slots = free_slots & ~enq_oh;
-  wire [PARK-1:0] idle_pick = idle_slots & (~idle_slots + ONE);
 
   // ------------------------------------------------------------------ replay: select (q), park RAM (r)
   reg q_valid;
@@ -274,6 +279,7 @@ module dmmu_channel #(
   wire [PARK-1:0] may_end = e_idle ? v_err & is_head & wdone : NONE;
   wire [PARK-1:0] may = may_look | may_end | v_retire;
   wire [PARK-1:0] grant;
+  wire [LOG_PARK-1:0] grant_slot;
   wire select = sel_go && may != NONE;
   wire [PARK-1:0] sel_oh = sel_go ? grant : NONE;
 
@@ -285,6 +291,13 @@ module dmmu_channel #(
       .req(may),
       .grant(grant),
       .advance(sel_go)
+  );
+
+  encode #(
+      .LOG_N(LOG_PARK)
+  ) granted (
+      .onehot(grant),
+      .index(grant_slot)
   );
 
   wire park_ready;
@@ -310,7 +323,7 @@ module dmmu_channel #(
 
   always @(posedge clk) begin
     if (sel_go) begin
-      q_slot <= encode(grant);
+      q_slot <= grant_slot;
       q_op   <= ((grant & v_retire) != NONE) ? OP_RETIRE : ((grant & v_ready) != NONE) ? OP_REPLAY : OP_ERROR;
     end
     if (q_go) begin
@@ -359,6 +372,7 @@ module dmmu_channel #(
   reg s2_bad;
   reg s2_dirty;
 
+  assign tlb_rd_en = adv ? s1_valid : s2_valid;
   assign tlb_rd_vpn = adv ? s1_ax[VA_L+12+:VPN_W] : s2_ax[VA_L+12+:VPN_W];
   assign tlb_rd_pasid = adv ? s1_ax[USER_L+:20] : s2_ax[USER_L+:20];
 
@@ -409,7 +423,6 @@ module dmmu_channel #(
   wire [PA_W-13:0] s2_fn = hit_4k ? fn_4k : hit_2m ? {fn_2m, s2_vpn[8:0]} : {fn_1g, s2_vpn[17:0]};
 
   reg [1:0] s3_op;
-  reg [LOG_PARK-1:0] s3_slot;
   reg [AX_W-1:0] s3_ax;
   reg s3_bad;
   reg s3_usable;
@@ -574,6 +587,11 @@ module dmmu_channel #(
   wire [PARK-1:0] set_ready = (commit && do_ready) ? commit_oh : NONE;
   wire [PARK-1:0] set_err = (commit && do_error) ? commit_oh : NONE;
   wire [PARK-1:0] deq_oh = dequeue ? ONE << s3_slot : NONE;
+  wire [PARK-1:0] rs_oh = ONE << rs_slot;
+  wire [PARK-1:0] set_rs_ready = rs_ready ? rs_oh : NONE;
+  wire [PARK-1:0] set_rs_wait = rs_wait ? rs_oh : NONE;
+  wire [PARK-1:0] set_rs_wfree = rs_wfree ? rs_oh : NONE;
+  wire [PARK-1:0] set_rs_err = rs_err ? rs_oh : NONE;
   wire [LOG_PARK-1:0] s3_tail = id_tail[s3_id];
   wire [PARK-1:0] tail_oh = ONE << s3_tail;
   wire [PARK-1:0] next_oh = ONE << next[s3_slot];
@@ -586,12 +604,11 @@ module dmmu_channel #(
   wire [PARK-1:0] kill_oh = park_kill ? v_ready & ~sel_oh & (ONE << park_scan_slot) : NONE;
 
   always @(posedge clk) begin
-    nf_slot <= encode(idle_pick);
     is_head <= (is_head & ~enq_oh & ~deq_oh) | (id_parked[s3_id] ? NONE : enq_oh)
         | ((dequeue && has_next[s3_slot]) ? next_oh : NONE);
     follow <= (follow | (q_follow ? q_next_oh : NONE)) & ~enq_oh & ~sel_oh;
     has_next <= (has_next & ~enq_oh) | ((enqueue && id_parked[s3_id]) ? tail_oh : NONE);
-    decerr <= (decerr & ~an_end & ~set_err & ~rs_err) | set_err | rs_err | kill_oh | (an_decerr ? an_end : NONE);
+    decerr <= (decerr & ~an_end) | set_err | set_rs_err | kill_oh | (an_decerr ? an_end : NONE);
     wdone <= (WRITE == 0) ? {PARK{1'b1}} : (wdone & ~enq_oh) | (wdone_valid ? ONE << wdone_slot : NONE);
     if (enqueue) begin
       id_tail[s3_id] <= nf_slot;
@@ -605,7 +622,6 @@ module dmmu_channel #(
   always @(posedge clk) begin
     if (rst) begin
       free_slots <= {PARK{1'b1}};
-      nf_valid <= 1'b0;
       v_ready <= NONE;
       v_wait <= NONE;
       v_wfree <= NONE;
@@ -615,12 +631,11 @@ module dmmu_channel #(
       id_parked <= {IDS{1'b0}};
       held <= {(LOG_PARK + 1) {1'b0}};
     end else begin
-      free_slots <= idle_slots | deq_oh;
-      nf_valid <= idle_slots != NONE;
-      v_ready <= (v_ready & ~sel_oh & ~kill_oh) | set_ready | rs_ready | an_wake | (wfree_wake ? v_wfree : NONE);
-      v_wait <= (v_wait & ~an_wake & ~an_end) | rs_wait;
-      v_wfree <= (wfree_wake ? NONE : v_wfree) | rs_wfree;
-      v_err <= (v_err & ~sel_oh) | set_err | rs_err | an_end | kill_oh | (trk_freed ? v_eblk | e_block_oh : NONE);
+      free_slots <= (free_slots & ~enq_oh) | deq_oh;
+      v_ready <= (v_ready & ~sel_oh & ~kill_oh) | set_ready | set_rs_ready | an_wake | (wfree_wake ? v_wfree : NONE);
+      v_wait <= (v_wait & ~an_wake & ~an_end) | set_rs_wait;
+      v_wfree <= (wfree_wake ? NONE : v_wfree) | set_rs_wfree;
+      v_err <= (v_err & ~sel_oh) | set_err | set_rs_err | an_end | kill_oh | (trk_freed ? v_eblk | e_block_oh : NONE);
       v_eblk <= trk_freed ? NONE : v_eblk | e_block_oh;
       v_retire <= (v_retire & ~sel_oh) | (e_end ? ONE << e_slot : NONE);
       if (enqueue) id_parked[s3_id] <= 1'b1;

@@ -93,9 +93,6 @@ module dmmu_cmd #(
   localparam K_W = ((MAX_A > MAX_B) ? MAX_A : MAX_B) + 2;
 
   localparam [K_W-1:0] K_ONE = {{(K_W - 1) {1'b0}}, 1'b1};
-  localparam [K_W-1:0] SETS_4K = K_ONE << LOG_SETS_4K;
-  localparam [K_W-1:0] SETS_2M = K_ONE << LOG_SETS_2M;
-  localparam [K_W-1:0] SETS_1G = K_ONE << LOG_SETS_1G;
   localparam [K_W-1:0] DET_FIRST = K_ONE << 1;
   localparam [K_W-1:0] DET_END = (K_ONE << LOG_MSHRS) + DET_FIRST;
 
@@ -163,31 +160,29 @@ module dmmu_cmd #(
   end
   assign att_match = q_match;
 
-  function [LOG_PASIDS-1:0] encode(input [P-1:0] onehot);
-    integer i;
-    begin
-      encode = {LOG_PASIDS{1'b0}};
-      for (i = 0; i < P; i = i + 1) if (onehot[i]) encode = encode | i[LOG_PASIDS-1:0];
-    end
-  endfunction
-
   wire c_attached = c_match != {P{1'b0}};
   wire [P-1:0] att_free = ~att_valid;
   wire [P-1:0] att_pick = att_free & (~att_free + P_ONE);
 
   // ------------------------------------------------------------------ check
-  // Pages are counted in 4 KiB; a sum beyond the address space shows in the bits above it.
   wire [1:0] c_shift = (is_fill && c_size != 2'd3) ? c_size : 2'd0;
   wire [17:0] low = (c_shift == 2'd2) ? 18'h3ffff : (c_shift == 2'd1) ? 18'h001ff : 18'h00000;
   wire misaligned = c_va[11:0] != 12'd0 || (c_va[29:12] & low) != 18'd0
       || (is_fill && (c_pa[11:0] != 12'd0 || (c_pa[29:12] & low) != 18'd0));
-  wire [71:0] n4k = (c_shift == 2'd2) ? {2'b00, c_npages, 18'd0} : (c_shift == 2'd1) ? {11'd0, c_npages, 9'd0}
-      : {20'd0, c_npages};
-  wire [72:0] va_end = {1'b0, 20'd0, c_va[63:12]} + {1'b0, n4k};
-  wire [72:0] pa_end = {1'b0, 20'd0, c_pa[63:12]} + {1'b0, n4k};
-  localparam [72:0] VA_LIMIT = 73'd1 << VPN_W;
-  localparam [72:0] PA_LIMIT = 73'd1 << FN_W;
-  wire bad_count = c_npages == 52'd0 || va_end > VA_LIMIT || (is_fill && pa_end > PA_LIMIT);
+  // First and last page in units of the page size; a page beyond the address space shows in the bits above it.
+  wire [51:0] va_first = (c_shift == 2'd2) ? {18'd0, c_va[63:30]}
+      : (c_shift == 2'd1) ? {9'd0, c_va[63:21]} : c_va[63:12];
+  wire [51:0] pa_first = (c_shift == 2'd2) ? {18'd0, c_pa[63:30]}
+      : (c_shift == 2'd1) ? {9'd0, c_pa[63:21]} : c_pa[63:12];
+  wire [51:0] c_more = c_npages - 52'd1;
+  wire [52:0] va_last = {1'b0, va_first} + {1'b0, c_more};
+  wire [52:0] pa_last = {1'b0, pa_first} + {1'b0, c_more};
+  wire va_over = va_last[52:VPN_W] != 0 || (c_shift != 2'd0 && va_last[VPN_W-1-:9] != 9'd0)
+      || (c_shift == 2'd2 && va_last[VPN_W-10-:9] != 9'd0);
+  wire pa_over = pa_last[52:FN_W] != 0 || (c_shift != 2'd0 && pa_last[FN_W-1-:9] != 9'd0)
+      || (c_shift == 2'd2 && pa_last[FN_W-10-:9] != 9'd0);
+  wire unused_pa_last = &{1'b0, pa_last[FN_W-19:0]};
+  wire bad_count = c_npages == 52'd0 || va_over || (is_fill && pa_over);
   wire reserved = c_flags[7:1] != 7'd0 || c[63:60] != 4'd0 || c[255:244] != 12'd0;
   wire bad_op = !(is_fill || is_respond || is_inv || is_attach || is_fence);
   wire bad_code = c_code != `SVM_CODE_SUCCESS && c_code != `SVM_CODE_INVALID && c_code != `SVM_CODE_FAILURE;
@@ -215,41 +210,50 @@ module dmmu_cmd #(
   reg [VPN_W-1:0] left;
   reg [VPN_W-1:0] fill_pn;
   reg [FN_W-1:0] fill_fn;
-  wire [VPN_W-1:0] first_pn = (c_shift == 2'd2) ? {18'd0, c_va[VA_W-1:30]}
-      : (c_shift == 2'd1) ? {9'd0, c_va[VA_W-1:21]} : c_va[VA_W-1:12];
-  wire [FN_W-1:0] first_fn = (c_shift == 2'd2) ? {18'd0, c_pa[PA_W-1:30]}
-      : (c_shift == 2'd1) ? {9'd0, c_pa[PA_W-1:21]} : c_pa[PA_W-1:12];
+  wire [VPN_W-1:0] first_pn = va_first[VPN_W-1:0];
+  wire [FN_W-1:0] first_fn = pa_first[FN_W-1:0];
   wire in_check = state == S_CHECK;
   wire fill_x0 = start_fill || (state == S_FILL && phase);
   wire [VPN_W-1:0] now_pn = in_check ? first_pn : fill_pn;
 
   // ------------------------------------------------------------------ invalidate
-  wire [VPN_W-1:0] c_end = va_end[VPN_W-1:0] - {{(VPN_W - 1) {1'b0}}, 1'b1};
   wire [1:0] c_scope = is_range ? SCOPE_RANGE : is_all ? SCOPE_ALL : SCOPE_PASID;
   reg [K_W-1:0] step;
   wire [K_W-1:0] now_step = in_check ? {K_W{1'b0}} : step;
   wire [VPN_W-1:0] now_start = in_check ? (is_range ? c_va[VA_W-1:12] : {VPN_W{1'b0}}) : flt_start;
-  wire [VPN_W-1:0] now_end = in_check ? (is_range ? c_end : {VPN_W{1'b1}}) : flt_end;
+  wire [VPN_W-1:0] now_end = in_check ? (is_range ? va_last[VPN_W-1:0] : {VPN_W{1'b1}}) : flt_end;
   wire [VPN_W-1:0] span_4k = now_end - now_start;
   wire [VPN_W-10:0] span_2m = now_end[VPN_W-1:9] - now_start[VPN_W-1:9];
   wire [VPN_W-19:0] span_1g = now_end[VPN_W-1:18] - now_start[VPN_W-1:18];
   wire walks = start_inv || state == S_INV;
-  wire more_4k = {{(VPN_W - K_W) {1'b0}}, now_step} <= span_4k && now_step < SETS_4K;
-  wire more_2m = {{(VPN_W - 9 - K_W) {1'b0}}, now_step} <= span_2m && now_step < SETS_2M;
-  wire more_1g = {{(VPN_W - 18 - K_W) {1'b0}}, now_step} <= span_1g && now_step < SETS_1G;
+  // The last row to visit in each cache.
+  wire [LOG_SETS_4K-1:0] end_4k =
+      (span_4k[VPN_W-1:LOG_SETS_4K] != 0) ? {LOG_SETS_4K{1'b1}} : span_4k[LOG_SETS_4K-1:0];
+  wire [LOG_SETS_2M-1:0] end_2m =
+      (span_2m[VPN_W-10:LOG_SETS_2M] != 0) ? {LOG_SETS_2M{1'b1}} : span_2m[LOG_SETS_2M-1:0];
+  wire [LOG_SETS_1G-1:0] end_1g =
+      (span_1g[VPN_W-19:LOG_SETS_1G] != 0) ? {LOG_SETS_1G{1'b1}} : span_1g[LOG_SETS_1G-1:0];
+  wire more_4k = now_step <= {{(K_W - LOG_SETS_4K) {1'b0}}, end_4k};
+  wire more_2m = now_step <= {{(K_W - LOG_SETS_2M) {1'b0}}, end_2m};
+  wire more_1g = now_step <= {{(K_W - LOG_SETS_1G) {1'b0}}, end_1g};
   // A detach visits the faults two cycles behind: by then no miss can open another one.
   wire [K_W-1:0] next_step = now_step + K_ONE;
-  wire walk_ends = !((({{(VPN_W - K_W) {1'b0}}, next_step} <= span_4k) && next_step < SETS_4K)
-      || (({{(VPN_W - 9 - K_W) {1'b0}}, next_step} <= span_2m) && next_step < SETS_2M)
-      || (({{(VPN_W - 18 - K_W) {1'b0}}, next_step} <= span_1g) && next_step < SETS_1G)
-      || (is_detach && next_step < DET_END));
+  wire walk_ends = now_step >= {{(K_W - LOG_SETS_4K) {1'b0}}, end_4k}
+      && now_step >= {{(K_W - LOG_SETS_2M) {1'b0}}, end_2m}
+      && now_step >= {{(K_W - LOG_SETS_1G) {1'b0}}, end_1g} && !(is_detach && next_step < DET_END);
 
   reg [P-1:0] det_match;
   wire [K_W-1:0] det_k = step - DET_FIRST;
   assign det_step = state == S_INV && is_detach && step >= DET_FIRST && step < DET_END;
   wire unused_det_k = &{1'b0, det_k[K_W-1:LOG_MSHRS]};
   assign det_id = det_k[LOG_MSHRS-1:0];
-  assign det_index = encode(det_match);
+
+  encode #(
+      .LOG_N(LOG_PASIDS)
+  ) detached (
+      .onehot(det_match),
+      .index(det_index)
+  );
 
   assign op_fill = fill_x0 ? 3'b001 << c_size : 3'b000;
   assign op_inv = walks ? {more_1g, more_2m, more_4k} : 3'b000;
@@ -296,7 +300,7 @@ module dmmu_cmd #(
 
   always @(posedge clk) begin
     if (start_fill) begin
-      left <= c_npages[VPN_W-1:0] - {{(VPN_W - 1) {1'b0}}, 1'b1};
+      left <= c_more[VPN_W-1:0];
       fill_pn <= first_pn + {{(VPN_W - 1) {1'b0}}, 1'b1};
       fill_fn <= first_fn + {{(FN_W - 1) {1'b0}}, 1'b1};
     end else if (fill_x0) begin

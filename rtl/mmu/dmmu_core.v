@@ -209,6 +209,7 @@ module dmmu_core #(
   wire [LOG_MSHRS-1:0] det_id;
   wire [LOG_PASIDS-1:0] det_index;
   wire det_wake;
+  wire [LOG_PARK-1:0] rs_slot;
   wire wfree_wake;
   wire [19:0] att_pasid;
   wire [PASIDS-1:0] att_match;
@@ -269,6 +270,7 @@ module dmmu_core #(
   wire r_no_rt_park;
   wire r_no_ws_valid;
   wire [1:0] r_no_ws_kind;
+  wire r_tlb_rd_en;
   wire [VPN_W-1:0] r_tlb_rd_vpn;
   wire [19:0] r_tlb_rd_pasid;
   wire [VPN_W-1:0] r_tlb_cmp_vpn;
@@ -290,10 +292,10 @@ module dmmu_core #(
   wire [VPN_W-1:0] r_ms_vpn;
   wire [7:0] r_ms_requester;
   wire r_ms_dirty;
-  wire [PARK-1:0] r_rs_ready;
-  wire [PARK-1:0] r_rs_wait;
-  wire [PARK-1:0] r_rs_wfree;
-  wire [PARK-1:0] r_rs_err;
+  wire r_rs_ready;
+  wire r_rs_wait;
+  wire r_rs_wfree;
+  wire r_rs_err;
   wire [PARK-1:0] r_an_wake;
   wire [PARK-1:0] r_an_end;
   wire r_trk_ready;
@@ -363,6 +365,7 @@ module dmmu_core #(
       .m_axuser(m_axi_aruser),
       .m_axvalid(m_axi_arvalid),
       .m_axready(m_axi_arready),
+      .tlb_rd_en(r_tlb_rd_en),
       .tlb_rd_vpn(r_tlb_rd_vpn),
       .tlb_rd_pasid(r_tlb_rd_pasid),
       .tlb_cmp_vpn(r_tlb_cmp_vpn),
@@ -397,6 +400,7 @@ module dmmu_core #(
       .rs_wait(r_rs_wait),
       .rs_wfree(r_rs_wfree),
       .rs_err(r_rs_err),
+      .rs_slot(rs_slot),
       .an_wake(r_an_wake),
       .an_end(r_an_end),
       .an_decerr(rsp_decerr),
@@ -464,6 +468,7 @@ module dmmu_core #(
   );
 
   // ------------------------------------------------------------------ writes
+  wire w_tlb_rd_en;
   wire [VPN_W-1:0] w_tlb_rd_vpn;
   wire [19:0] w_tlb_rd_pasid;
   wire [VPN_W-1:0] w_tlb_cmp_vpn;
@@ -485,10 +490,10 @@ module dmmu_core #(
   wire [VPN_W-1:0] w_ms_vpn;
   wire [7:0] w_ms_requester;
   wire w_ms_dirty;
-  wire [PARK-1:0] w_rs_ready;
-  wire [PARK-1:0] w_rs_wait;
-  wire [PARK-1:0] w_rs_wfree;
-  wire [PARK-1:0] w_rs_err;
+  wire w_rs_ready;
+  wire w_rs_wait;
+  wire w_rs_wfree;
+  wire w_rs_err;
   wire [PARK-1:0] w_an_wake;
   wire [PARK-1:0] w_an_end;
   wire w_trk_ready;
@@ -558,6 +563,7 @@ module dmmu_core #(
       .m_axuser(m_axi_awuser),
       .m_axvalid(m_axi_awvalid),
       .m_axready(m_axi_awready),
+      .tlb_rd_en(w_tlb_rd_en),
       .tlb_rd_vpn(w_tlb_rd_vpn),
       .tlb_rd_pasid(w_tlb_rd_pasid),
       .tlb_cmp_vpn(w_tlb_cmp_vpn),
@@ -592,6 +598,7 @@ module dmmu_core #(
       .rs_wait(w_rs_wait),
       .rs_wfree(w_rs_wfree),
       .rs_err(w_rs_err),
+      .rs_slot(rs_slot),
       .an_wake(w_an_wake),
       .an_end(w_an_end),
       .an_decerr(rsp_decerr),
@@ -740,6 +747,7 @@ module dmmu_core #(
       .clk(clk),
       .rst(rst),
       .ready(tlb_ready[0]),
+      .r_rd_en(r_tlb_rd_en),
       .r_rd_pn(r_tlb_rd_vpn),
       .r_rd_pasid(r_tlb_rd_pasid),
       .r_cmp_pn(r_tlb_cmp_vpn),
@@ -748,6 +756,7 @@ module dmmu_core #(
       .r_fn(r_fn_4k),
       .r_perm(r_perm_4k),
       .r_touch(r_tlb_touch),
+      .w_rd_en(w_tlb_rd_en),
       .w_rd_pn(w_tlb_rd_vpn),
       .w_rd_pasid(w_tlb_rd_pasid),
       .w_cmp_pn(w_tlb_cmp_vpn),
@@ -781,6 +790,7 @@ module dmmu_core #(
       .clk(clk),
       .rst(rst),
       .ready(tlb_ready[1]),
+      .r_rd_en(r_tlb_rd_en),
       .r_rd_pn(r_tlb_rd_vpn[VPN_W-1:9]),
       .r_rd_pasid(r_tlb_rd_pasid),
       .r_cmp_pn(r_tlb_cmp_vpn[VPN_W-1:9]),
@@ -789,6 +799,7 @@ module dmmu_core #(
       .r_fn(r_fn_2m),
       .r_perm(r_perm_2m),
       .r_touch(r_tlb_touch),
+      .w_rd_en(w_tlb_rd_en),
       .w_rd_pn(w_tlb_rd_vpn[VPN_W-1:9]),
       .w_rd_pasid(w_tlb_rd_pasid),
       .w_cmp_pn(w_tlb_cmp_vpn[VPN_W-1:9]),
@@ -822,6 +833,7 @@ module dmmu_core #(
       .clk(clk),
       .rst(rst),
       .ready(tlb_ready[2]),
+      .r_rd_en(r_tlb_rd_en),
       .r_rd_pn(r_tlb_rd_vpn[VPN_W-1:18]),
       .r_rd_pasid(r_tlb_rd_pasid),
       .r_cmp_pn(r_tlb_cmp_vpn[VPN_W-1:18]),
@@ -830,6 +842,7 @@ module dmmu_core #(
       .r_fn(r_fn_1g),
       .r_perm(r_perm_1g),
       .r_touch(r_tlb_touch),
+      .w_rd_en(w_tlb_rd_en),
       .w_rd_pn(w_tlb_rd_vpn[VPN_W-1:18]),
       .w_rd_pasid(w_tlb_rd_pasid),
       .w_cmp_pn(w_tlb_cmp_vpn[VPN_W-1:18]),
@@ -895,6 +908,7 @@ module dmmu_core #(
       .w_rs_wait(w_rs_wait),
       .w_rs_wfree(w_rs_wfree),
       .w_rs_err(w_rs_err),
+      .rs_slot(rs_slot),
       .w_an_wake(w_an_wake),
       .w_an_end(w_an_end),
       .wfree_wake(wfree_wake),

@@ -64,12 +64,14 @@ module dmmu_drain_scan #(
   wire keeps = overlaps && (PARKED == 0 || !stuck);
   wire [SLOTS-1:0] drop = (slot_valid && !keeps) ? ONE << slot : NONE;
   wire [SLOTS-1:0] stays = set & ~freed & ~drop;
-  reg [LOG_SLOTS-1:0] next_index;
-  integer i;
-  always @* begin
-    next_index = {LOG_SLOTS{1'b0}};
-    for (i = 0; i < SLOTS; i = i + 1) if (next[i]) next_index = next_index | i[LOG_SLOTS-1:0];
-  end
+  wire [LOG_SLOTS-1:0] next_index;
+
+  encode #(
+      .LOG_N(LOG_SLOTS)
+  ) next_slot (
+      .onehot(next),
+      .index(next_index)
+  );
 
   assign none = set == NONE;
   assign kill = PARKED != 0 && slot_valid && set[slot] && overlaps;

@@ -45,15 +45,16 @@ module dmmu_fault #(
     input wire [(1<<LOG_PASIDS)-1:0] att_match,
     input wire [(1<<LOG_PASIDS)-1:0] att_valid,
 
-    // verdicts
-    output wire [(1<<LOG_PARK)-1:0] r_rs_ready,
-    output wire [(1<<LOG_PARK)-1:0] r_rs_wait,
-    output wire [(1<<LOG_PARK)-1:0] r_rs_wfree,
-    output wire [(1<<LOG_PARK)-1:0] r_rs_err,
-    output wire [(1<<LOG_PARK)-1:0] w_rs_ready,
-    output wire [(1<<LOG_PARK)-1:0] w_rs_wait,
-    output wire [(1<<LOG_PARK)-1:0] w_rs_wfree,
-    output wire [(1<<LOG_PARK)-1:0] w_rs_err,
+    // verdicts on the access in rs_slot
+    output wire r_rs_ready,
+    output wire r_rs_wait,
+    output wire r_rs_wfree,
+    output wire r_rs_err,
+    output wire w_rs_ready,
+    output wire w_rs_wait,
+    output wire w_rs_wfree,
+    output wire w_rs_err,
+    output wire [LOG_PARK-1:0] rs_slot,
     // answers
     output wire [(1<<LOG_PARK)-1:0] r_an_wake,
     output wire [(1<<LOG_PARK)-1:0] r_an_end,
@@ -91,28 +92,14 @@ module dmmu_fault #(
   localparam [PARK-1:0] PARK_ONE = {{(PARK - 1) {1'b0}}, 1'b1};
   localparam [PARK-1:0] PARK_NONE = {PARK{1'b0}};
 
-  function [LOG_MSHRS-1:0] encode(input [N-1:0] onehot);
-    integer i;
-    begin
-      encode = {LOG_MSHRS{1'b0}};
-      for (i = 0; i < N; i = i + 1) if (onehot[i]) encode = encode | i[LOG_MSHRS-1:0];
-    end
-  endfunction
-
-  function [LOG_PASIDS-1:0] encode_pasid(input [P-1:0] onehot);
-    integer i;
-    begin
-      encode_pasid = {LOG_PASIDS{1'b0}};
-      for (i = 0; i < P; i = i + 1) if (onehot[i]) encode_pasid = encode_pasid | i[LOG_PASIDS-1:0];
-    end
-  endfunction
-
   reg [N-1:0] valid;
   reg [N-1:0] loaded;
   reg [N-1:0] posted;
   reg [N-1:0] wants_read;
   reg [N-1:0] wants_write;
   reg [KEY_W-1:0] keys[0:N-1];
+  // A copy for the record, in a RAM.
+  reg [KEY_W-1:0] record_keys[0:N-1];
   reg [39:0] info[0:N-1];
   reg [LOG_PASIDS-1:0] index[0:N-1];
   reg [31:0] seqs[0:N-1];
@@ -156,6 +143,7 @@ module dmmu_fault #(
   assign w_ready = grant[1];
 
   wire c1_valid = grant != 2'b00;
+  (* keep *)
   wire [KEY_W-1:0] c1_key = grant[1] ? {w_pasid, w_vpn} : {r_pasid, r_vpn};
   assign att_pasid = c1_key[VPN_W+:20];
 
@@ -169,8 +157,8 @@ module dmmu_fault #(
   reg c2_dirty;
 
   wire c2_alloc;
-  reg nf_valid;
-  reg [LOG_MSHRS-1:0] nf;
+  wire nf_valid;
+  wire [LOG_MSHRS-1:0] nf;
   wire [N-1:0] alloc_oh = c2_alloc ? ONE << nf : NONE;
 
   reg [N-1:0] c1_match;
@@ -214,21 +202,38 @@ module dmmu_fault #(
   wire [PARK-1:0] c2_oh = PARK_ONE << c2_slot;
   wire [PARK-1:0] c2_r_oh = c2_write ? PARK_NONE : c2_oh;
   wire [PARK-1:0] c2_w_oh = c2_write ? c2_oh : PARK_NONE;
-  assign r_rs_ready = go_ready ? c2_r_oh : PARK_NONE;
-  assign r_rs_wait  = go_wait ? c2_r_oh : PARK_NONE;
-  assign r_rs_wfree = go_wfree ? c2_r_oh : PARK_NONE;
-  assign r_rs_err   = go_err ? c2_r_oh : PARK_NONE;
-  assign w_rs_ready = go_ready ? c2_w_oh : PARK_NONE;
-  assign w_rs_wait  = go_wait ? c2_w_oh : PARK_NONE;
-  assign w_rs_wfree = go_wfree ? c2_w_oh : PARK_NONE;
-  assign w_rs_err   = go_err ? c2_w_oh : PARK_NONE;
+  assign r_rs_ready = go_ready && !c2_write;
+  assign r_rs_wait = go_wait && !c2_write;
+  assign r_rs_wfree = go_wfree && !c2_write;
+  assign r_rs_err = go_err && !c2_write;
+  assign w_rs_ready = go_ready && c2_write;
+  assign w_rs_wait = go_wait && c2_write;
+  assign w_rs_wfree = go_wfree && c2_write;
+  assign w_rs_err = go_err && c2_write;
+  assign rs_slot = c2_slot;
   // A level, so that no free identifier goes unnoticed.
   assign wfree_wake = nf_valid || det_wake;
 
   assign ev_coalesced = go_merge;
   assign ev_no_mshr = go_wfree;
 
-  wire [LOG_MSHRS-1:0] c2_id = c2_alloc ? nf : encode(c2_live);
+  wire [LOG_MSHRS-1:0] c2_live_id;
+  wire [LOG_MSHRS-1:0] c2_id = c2_alloc ? nf : c2_live_id;
+  wire [LOG_PASIDS-1:0] c2_att_index;
+
+  encode #(
+      .LOG_N(LOG_MSHRS)
+  ) merged (
+      .onehot(c2_live),
+      .index(c2_live_id)
+  );
+
+  encode #(
+      .LOG_N(LOG_PASIDS)
+  ) attached (
+      .onehot(c2_att),
+      .index(c2_att_index)
+  );
 
   always @(posedge clk) begin
     if (go_wait) begin
@@ -236,9 +241,10 @@ module dmmu_fault #(
       waiters_w[c2_id] <= (c2_alloc ? PARK_NONE : waiters_w[c2_id]) | c2_w_oh;
     end
     if (c2_alloc) begin
-      keys[nf]  <= c2_key;
+      keys[nf] <= c2_key;
+      record_keys[nf] <= c2_key;
       info[nf]  <= {c2_requester, cycle};
-      index[nf] <= encode_pasid(c2_att);
+      index[nf] <= c2_att_index;
     end
   end
 
@@ -249,7 +255,7 @@ module dmmu_fault #(
   reg [LOG_MSHRS-1:0] out_id;
   reg [1:0] out_access;
   reg [31:0] seq;
-  wire [KEY_W-1:0] out_key = keys[out_id];
+  wire [KEY_W-1:0] out_key = record_keys[out_id];
   wire [39:0] out_info = info[out_id];
   wire posts = fault_valid && fault_ready;
 
@@ -261,6 +267,15 @@ module dmmu_fault #(
       .req(unsent),
       .grant(send_oh),
       .advance(load)
+  );
+
+  wire [LOG_MSHRS-1:0] send_id;
+
+  encode #(
+      .LOG_N(LOG_MSHRS)
+  ) sent (
+      .onehot(send_oh),
+      .index(send_id)
   );
 
   assign ev_fault = posts;
@@ -285,7 +300,7 @@ module dmmu_fault #(
 
   always @(posedge clk) begin
     if (load) begin
-      out_id <= encode(send_oh);
+      out_id <= send_id;
       out_access <= {(send_oh & wants_write) != NONE, (send_oh & wants_read) != NONE};
     end
     if (posts) seqs[out_id] <= seq;
@@ -294,25 +309,31 @@ module dmmu_fault #(
   end
 
   // ------------------------------------------------------------------ control
-  wire [N-1:0] idle = ~(valid | alloc_oh);
-  wire [N-1:0] idle_pick = idle & (~idle + ONE);
   wire [N-1:0] out_oh = ONE << out_id;
 
-  always @(posedge clk) nf <= encode(idle_pick);
+  pool #(
+      .LOG_N(LOG_MSHRS)
+  ) ids (
+      .clk(clk),
+      .rst(rst),
+      .valid(nf_valid),
+      .index(nf),
+      .take(c2_alloc),
+      .give(an_valid),
+      .give_index(an_id)
+  );
 
   always @(posedge clk) begin
     if (rst) begin
       valid <= NONE;
       loaded <= NONE;
       posted <= NONE;
-      nf_valid <= 1'b0;
       fault_valid <= 1'b0;
       seq <= 32'd0;
     end else begin
       valid <= (valid | alloc_oh) & ~an_oh;
       loaded <= (loaded | load_oh) & ~alloc_oh;
       posted <= (posted | (posts ? out_oh : NONE)) & ~alloc_oh;
-      nf_valid <= idle != NONE;
       if (load) fault_valid <= unsent != NONE;
       else if ((an_oh & out_oh) != NONE) fault_valid <= 1'b0;
       if (posts) seq <= seq + 32'd1;

@@ -17,6 +17,7 @@ module dmmu_tlb #(
     input wire rst,
     output wire ready,
 
+    input wire r_rd_en,
     input wire [PN_W-1:0] r_rd_pn,
     input wire [19:0] r_rd_pasid,
     input wire [PN_W-1:0] r_cmp_pn,
@@ -26,6 +27,7 @@ module dmmu_tlb #(
     output wire [1:0] r_perm,
     input wire r_touch,
 
+    input wire w_rd_en,
     input wire [PN_W-1:0] w_rd_pn,
     input wire [19:0] w_rd_pasid,
     input wire [PN_W-1:0] w_cmp_pn,
@@ -59,10 +61,14 @@ module dmmu_tlb #(
   localparam EW = 1 + 2 + 20 + TAG_W + FN_W;
   localparam TW = 1 + 20 + TAG_W;
 
-  wire r_ready;
-  wire w_ready;
-  wire [WAYS-1:0] tag_ready;
-  assign ready = r_ready && w_ready && (&tag_ready);
+  // After rst the write port empties every row; the top bit rises with the last one.
+  reg [LOG_SETS:0] clear_row;
+  assign ready = clear_row[LOG_SETS];
+
+  always @(posedge clk) begin
+    if (rst) clear_row <= {(LOG_SETS + 1) {1'b0}};
+    else if (!ready) clear_row <= clear_row + {{LOG_SETS{1'b0}}, 1'b1};
+  end
 
   wire [LOG_SETS-1:0] x0_row = op_pn[LOG_SETS-1:0] ^ op_pasid[LOG_SETS-1:0];
 
@@ -75,6 +81,7 @@ module dmmu_tlb #(
   reg [1:0] x1_perm;
 
   reg x2_fill;
+  reg x2_clear;
   reg [WAYS-1:0] x2_way;
   reg [LOG_SETS-1:0] x2_row;
   reg [EW-1:0] x2_word;
@@ -109,6 +116,8 @@ module dmmu_tlb #(
   genvar w;
   generate
     for (w = 0; w < WAYS; w = w + 1) begin : gen_way
+      wire tag_ready;
+      wire unused_tag_ready = tag_ready;
       wire [TW-1:0] word;
       wire [19:0] pasid = word[TAG_W+:20];
       wire [PN_W-1:0] pn = {word[TAG_W-1:0], x1_row ^ pasid[LOG_SETS-1:0]};
@@ -116,15 +125,15 @@ module dmmu_tlb #(
       ram_1r1w #(
           .W(TW),
           .LOG_DEPTH(LOG_SETS),
-          .CLEAR(1)
+          .CLEAR(0)
       ) tags (
           .clk(clk),
           .rst(rst),
-          .ready(tag_ready[w]),
-          .wr_en(x2_way[w]),
+          .ready(tag_ready),
+              .wr_en(x2_way[w]),
           .wr_addr(x2_row),
           .wr_data({x2_word[EW-1], x2_word[FN_W+:20+TAG_W]}),
-          .rd_en(1'b1),
+          .rd_en(op_fill || op_inv),
           .rd_addr(x0_row),
           .rd_data(word)
       );
@@ -156,26 +165,28 @@ module dmmu_tlb #(
 
   integer i;
   always @(posedge clk) begin
-    x2_row <= x1_row;
+    x2_row <= ready ? x1_row : clear_row[LOG_SETS-1:0];
     x2_word <= x1_fill ? {1'b1, x1_perm, x1_pasid, x1_tag, x1_fn} : {EW{1'b0}};
-    x2_ref <= (&x1_ref_next) ? x1_way : x1_ref_next;
+    x2_ref <= !ready ? {WAYS{1'b0}} : (&x1_ref_next) ? x1_way : x1_ref_next;
   end
 
   always @(posedge clk) begin
     if (rst) begin
-      x2_fill <= 1'b0;
-      x2_way  <= {WAYS{1'b0}};
-      evicted <= 1'b0;
+      x2_fill  <= 1'b0;
+      x2_clear <= 1'b0;
+      x2_way   <= {WAYS{1'b0}};
+      evicted  <= 1'b0;
     end else begin
-      x2_fill <= x1_fill;
-      x2_way  <= x1_fill ? x1_way : x1_inv ? x1_covered : {WAYS{1'b0}};
-      evicted <= x1_evict;
+      x2_fill  <= x1_fill;
+      x2_clear <= !ready;
+      x2_way   <= !ready ? {WAYS{1'b1}} : x1_fill ? x1_way : x1_inv ? x1_covered : {WAYS{1'b0}};
+      evicted  <= x1_evict;
     end
   end
 
   always @* begin
     dropped = 4'd0;
-    for (i = 0; i < WAYS; i = i + 1) dropped = dropped + {3'd0, x2_way[i] && !x2_fill};
+    for (i = 0; i < WAYS; i = i + 1) dropped = dropped + {3'd0, x2_way[i] && !x2_fill && !x2_clear};
   end
 
   assign fill_write = x2_fill;
@@ -189,7 +200,7 @@ module dmmu_tlb #(
   ) port_r (
       .clk(clk),
       .rst(rst),
-      .ready(r_ready),
+      .rd_en(r_rd_en),
       .rd_row(r_rd_pn[LOG_SETS-1:0] ^ r_rd_pasid[LOG_SETS-1:0]),
       .cmp_pn(r_cmp_pn),
       .cmp_pasid(r_cmp_pasid),
@@ -200,9 +211,10 @@ module dmmu_tlb #(
       .wr_way(x2_way),
       .wr_row(x2_row),
       .wr_word(x2_word),
+      .ref_rd_en(op_fill),
       .ref_rd_row(x0_row),
       .ref_rd(r_ref),
-      .ref_wr(x2_fill),
+      .ref_wr(x2_fill || x2_clear),
       .ref_wr_bits(x2_ref)
   );
 
@@ -214,7 +226,7 @@ module dmmu_tlb #(
   ) port_w (
       .clk(clk),
       .rst(rst),
-      .ready(w_ready),
+      .rd_en(w_rd_en),
       .rd_row(w_rd_pn[LOG_SETS-1:0] ^ w_rd_pasid[LOG_SETS-1:0]),
       .cmp_pn(w_cmp_pn),
       .cmp_pasid(w_cmp_pasid),
@@ -225,9 +237,10 @@ module dmmu_tlb #(
       .wr_way(x2_way),
       .wr_row(x2_row),
       .wr_word(x2_word),
+      .ref_rd_en(op_fill),
       .ref_rd_row(x0_row),
       .ref_rd(w_ref),
-      .ref_wr(x2_fill),
+      .ref_wr(x2_fill || x2_clear),
       .ref_wr_bits({WAYS{1'b0}})
   );
 

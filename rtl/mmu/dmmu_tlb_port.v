@@ -13,8 +13,8 @@ module dmmu_tlb_port #(
 ) (
     input wire clk,
     input wire rst,
-    output wire ready,
 
+    input wire rd_en,
     input wire [LOG_SETS-1:0] rd_row,
     input wire [PN_W-1:0] cmp_pn,
     input wire [19:0] cmp_pasid,
@@ -27,6 +27,7 @@ module dmmu_tlb_port #(
     input wire [LOG_SETS-1:0] wr_row,
     input wire [1+2+20+PN_W-LOG_SETS+FN_W-1:0] wr_word,
 
+    input wire ref_rd_en,
     input wire [LOG_SETS-1:0] ref_rd_row,
     output wire [WAYS-1:0] ref_rd,
     input wire ref_wr,
@@ -36,13 +37,10 @@ module dmmu_tlb_port #(
   localparam TAG_W = PN_W - LOG_SETS;
   localparam EW = 1 + 2 + 20 + TAG_W + FN_W;
 
-  wire [WAYS-1:0] way_ready;
-  wire [WAYS-1:0] ref_ready;
   wire [WAYS-1:0] way_hit;
   wire [WAYS*(FN_W+2)-1:0] way_data;
 
-  assign ready = (&way_ready) && (&ref_ready);
-  assign hit   = |way_hit;
+  assign hit = |way_hit;
 
   reg touch_valid;
   reg [LOG_SETS-1:0] touch_row;
@@ -51,20 +49,23 @@ module dmmu_tlb_port #(
   genvar w;
   generate
     for (w = 0; w < WAYS; w = w + 1) begin : gen_way
+      wire entry_ready;
+      wire ref_ready;
+      wire unused_ready = &{1'b0, entry_ready, ref_ready};
       wire [EW-1:0] word;
 
       ram_1r1w #(
           .W(EW),
           .LOG_DEPTH(LOG_SETS),
-          .CLEAR(1)
+          .CLEAR(0)
       ) entries (
           .clk(clk),
           .rst(rst),
-          .ready(way_ready[w]),
-          .wr_en(wr_way[w]),
+          .ready(entry_ready),
+              .wr_en(wr_way[w]),
           .wr_addr(wr_row),
           .wr_data(wr_word),
-          .rd_en(1'b1),
+          .rd_en(rd_en),
           .rd_addr(rd_row),
           .rd_data(word)
       );
@@ -77,15 +78,15 @@ module dmmu_tlb_port #(
       ram_1r1w #(
           .W(1),
           .LOG_DEPTH(LOG_SETS),
-          .CLEAR(1)
+          .CLEAR(0)
       ) referenced (
           .clk(clk),
           .rst(rst),
-          .ready(ref_ready[w]),
-          .wr_en(ref_wr || (touch_valid && touch_way[w])),
+          .ready(ref_ready),
+              .wr_en(ref_wr || (touch_valid && touch_way[w])),
           .wr_addr(ref_wr ? wr_row : touch_row),
           .wr_data(ref_wr ? ref_wr_bits[w] : 1'b1),
-          .rd_en(1'b1),
+          .rd_en(ref_rd_en),
           .rd_addr(ref_rd_row),
           .rd_data(ref_rd[w])
       );

@@ -4,6 +4,8 @@
 
 // Accesses in flight on the bus side of one direction: which translation each one uses, oldest first within an ID.
 // issue_* enters an access; free_* (a response of an ID) ends the oldest access of that ID. One of each per cycle.
+// The lists are RAMs with one writer each. An ID's state of one bit that both sides change is the XOR of two RAM bits, one
+// written by each side; they are cleared after rst, one ID a cycle, before issue_ready rises.
 // Invariant: live has a bit for every access sent on and not yet answered; a slot is not reused in the cycle that frees it.
 module dmmu_track #(
     parameter ID_W = 6,
@@ -13,7 +15,7 @@ module dmmu_track #(
     input wire clk,
     input wire rst,
 
-    output reg issue_ready,
+    output wire issue_ready,
     input wire issue_valid,
     input wire [ID_W-1:0] issue_id,
     input wire [DATA_W-1:0] issue_data,
@@ -32,64 +34,89 @@ module dmmu_track #(
 
   localparam SLOTS = 1 << LOG_SLOTS;
   localparam IDS = 1 << ID_W;
+  localparam [SLOTS-1:0] ONE = {{(SLOTS - 1) {1'b0}}, 1'b1};
+  localparam [SLOTS-1:0] NONE = {SLOTS{1'b0}};
 
-  reg [LOG_SLOTS-1:0] head[0:IDS-1];
+  // first: the access that entered an idle ID. rest: the oldest one after a response, once moved.
+  reg [LOG_SLOTS-1:0] first[0:IDS-1];
+  reg [LOG_SLOTS-1:0] rest[0:IDS-1];
   reg [LOG_SLOTS-1:0] tail[0:IDS-1];
   reg [LOG_SLOTS-1:0] next[0:SLOTS-1];
   reg [DATA_W-1:0] data[0:SLOTS-1];
-  reg [IDS-1:0] busy;
+  reg busy_issue[0:IDS-1];
+  reg busy_free[0:IDS-1];
+  reg moved_issue[0:IDS-1];
+  reg moved_free[0:IDS-1];
 
-  reg [LOG_SLOTS-1:0] slot;
+  // The top bit rises when the last ID has been cleared.
+  reg [ID_W:0] clear_id;
+  wire clear = !clear_id[ID_W];
+  wire slot_ready;
+  wire [LOG_SLOTS-1:0] slot;
 
-  wire [LOG_SLOTS-1:0] old = head[free_id];
-  wire do_free = free_valid && busy[free_id];
+  wire free_moved = moved_issue[free_id] ^ moved_free[free_id];
+  wire free_busy = busy_issue[free_id] ^ busy_free[free_id];
+  wire issue_busy = busy_issue[issue_id] ^ busy_free[issue_id];
+  wire [LOG_SLOTS-1:0] old = free_moved ? rest[free_id] : first[free_id];
+  wire do_free = free_valid && free_busy;
   wire do_issue = issue_valid && issue_ready;
-  wire [LOG_SLOTS-1:0] issue_tail = tail[issue_id];
   wire last = old == tail[free_id];
   // An ID whose only access ends in this cycle is empty for an access that enters in it.
   wire same = do_free && free_id == issue_id;
-  wire was_empty = !busy[issue_id] || (same && last);
+  wire was_empty = !issue_busy || (same && last);
 
-  assign query_busy = busy[query_id];
-  assign freed = do_free ? ({{(SLOTS - 1) {1'b0}}, 1'b1} << old) : {SLOTS{1'b0}};
+  assign issue_ready = slot_ready && !clear;
+  assign query_busy = busy_issue[query_id] ^ busy_free[query_id];
+  assign freed = do_free ? ONE << old : NONE;
   assign scan_data = data[scan_slot];
 
-  wire [SLOTS-1:0] taken = do_issue ? ({{(SLOTS - 1) {1'b0}}, 1'b1} << slot) : {SLOTS{1'b0}};
-  wire [SLOTS-1:0] idle = ~(live | taken);
-  wire [SLOTS-1:0] pick = idle & (~idle + {{(SLOTS - 1) {1'b0}}, 1'b1});
-  reg [LOG_SLOTS-1:0] pick_index;
-  integer i;
-  always @* begin
-    pick_index = {LOG_SLOTS{1'b0}};
-    for (i = 0; i < SLOTS; i = i + 1) if (pick[i]) pick_index = pick_index | i[LOG_SLOTS-1:0];
-  end
+  pool #(
+      .LOG_N(LOG_SLOTS)
+  ) slots (
+      .clk(clk),
+      .rst(rst),
+      .valid(slot_ready),
+      .index(slot),
+      .take(do_issue),
+      .give(do_free),
+      .give_index(old)
+  );
 
   always @(posedge clk) begin
-    slot <= pick_index;
     if (do_issue) begin
       data[slot] <= issue_data;
       tail[issue_id] <= slot;
-      if (!was_empty) next[issue_tail] <= slot;
     end
+    if (do_issue && was_empty) first[issue_id] <= slot;
+    if (do_issue && !was_empty) next[tail[issue_id]] <= slot;
   end
 
   // The list's next link and an access that enters behind the last one never meet: that case is was_empty.
   always @(posedge clk) begin
-    if (do_free) head[free_id] <= next[old];
-    if (do_issue && was_empty) head[issue_id] <= slot;
+    if (do_free) rest[free_id] <= next[old];
+  end
+
+  wire [ID_W-1:0] issue_bit_id = clear ? clear_id[ID_W-1:0] : issue_id;
+  wire [ID_W-1:0] free_bit_id = clear ? clear_id[ID_W-1:0] : free_id;
+
+  always @(posedge clk) begin
+    if (clear || (do_issue && was_empty)) begin
+      // An ID that the other side empties in this cycle ends up busy.
+      busy_issue[issue_bit_id]  <= !clear && !(busy_free[issue_id] ^ (same && last));
+      moved_issue[issue_bit_id] <= !clear && moved_free[issue_id];
+    end
+    if (clear || (do_free && last)) busy_free[free_bit_id] <= !clear && busy_issue[free_id];
+    if (clear || (do_free && !last)) moved_free[free_bit_id] <= !clear && !moved_issue[free_id];
   end
 
   always @(posedge clk) begin
-    if (rst) begin
-      issue_ready <= 1'b0;
-      live <= {SLOTS{1'b0}};
-      busy <= {IDS{1'b0}};
-    end else begin
-      issue_ready <= idle != {SLOTS{1'b0}};
-      live <= (live | taken) & ~freed;
-      if (do_free && last) busy[free_id] <= 1'b0;
-      if (do_issue) busy[issue_id] <= 1'b1;
-    end
+    if (rst) clear_id <= {(ID_W + 1) {1'b0}};
+    else if (clear) clear_id <= clear_id + {{ID_W{1'b0}}, 1'b1};
+  end
+
+  always @(posedge clk) begin
+    if (rst) live <= NONE;
+    else if (do_issue || do_free) live <= (live | (do_issue ? ONE << slot : NONE)) & ~freed;
   end
 
 endmodule

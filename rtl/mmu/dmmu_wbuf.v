@@ -49,8 +49,6 @@ module dmmu_wbuf #(
   localparam PARK = 1 << LOG_PARK;
   localparam BEAT_W = DATA_W + DATA_W / 8;
   localparam LOG_OUT = 3;
-  localparam [CHUNKS-1:0] ONE = {{(CHUNKS - 1) {1'b0}}, 1'b1};
-  localparam [CHUNKS-1:0] NONE = {CHUNKS{1'b0}};
 
   localparam [1:0] FORWARD = 2'd0;
   localparam [1:0] DISCARD = 2'd2;
@@ -116,31 +114,22 @@ module dmmu_wbuf #(
   );
 
   // ------------------------------------------------------------------ chunks
-  reg [CHUNKS-1:0] free_chunks;
-  reg nf_valid;
-  reg [LOG_CHUNKS-1:0] nf;
+  wire nf_valid;
+  wire [LOG_CHUNKS-1:0] nf;
   wire nf_take;
   wire [LOG_CHUNKS-1:0] give_chunk;
-  wire [CHUNKS-1:0] idle = free_chunks & ~(nf_take ? ONE << nf : NONE);
-  wire [CHUNKS-1:0] pick = idle & (~idle + ONE);
-  reg [LOG_CHUNKS-1:0] pick_index;
-  integer i;
-  always @* begin
-    pick_index = {LOG_CHUNKS{1'b0}};
-    for (i = 0; i < CHUNKS; i = i + 1) if (pick[i]) pick_index = pick_index | i[LOG_CHUNKS-1:0];
-  end
 
-  always @(posedge clk) nf <= pick_index;
-
-  always @(posedge clk) begin
-    if (rst) begin
-      free_chunks <= {CHUNKS{1'b1}};
-      nf_valid <= 1'b0;
-    end else begin
-      free_chunks <= idle | (give ? ONE << give_chunk : NONE);
-      nf_valid <= idle != NONE;
-    end
-  end
+  pool #(
+      .LOG_N(LOG_CHUNKS)
+  ) chunks (
+      .clk(clk),
+      .rst(rst),
+      .valid(nf_valid),
+      .index(nf),
+      .take(nf_take),
+      .give(give),
+      .give_index(give_chunk)
+  );
 
   reg [LOG_CHUNKS-1:0] first[0:PARK-1];
   reg [LOG_CHUNKS-1:0] next[0:CHUNKS-1];
