@@ -1,27 +1,9 @@
-// The MMU with its rings and registers. Paths are relative to this file's directory.
-+incdir+include
-lib/fifo.v
-lib/pool.v
-lib/skid.v
-lib/arb_rr.v
-lib/encode.v
-lib/ram_1r1w.v
+// The MMU with its rings and registers. Paths are relative to this file's directory: verilator -F.
+-F dmmu_core.f
 ring/ring_fetch.v
 ring/ring_post.v
 ring/axi_ring_mux.v
 regs/axil_regs.v
 regs/ring_regs.v
 regs/mmu_regs.v
-mmu/dmmu_channel.v
-mmu/dmmu_cmd.v
-mmu/dmmu_core.v
-mmu/dmmu_drain.v
-mmu/dmmu_drain_scan.v
-mmu/dmmu_fault.v
-mmu/dmmu_merge.v
-mmu/dmmu_stats.v
-mmu/dmmu_tlb.v
-mmu/dmmu_tlb_port.v
-mmu/dmmu_track.v
-mmu/dmmu_wbuf.v
 mmu/dmmu.v

@@ -1,3 +1,4 @@
+// The MMU without rings and registers. Paths are relative to this file's directory: verilator -F.
 +incdir+include
 lib/arb_rr.v
 lib/encode.v

@@ -1,32 +1,6 @@
-// The whole device. Paths are relative to this file's directory.
-+incdir+include
-lib/fifo.v
-lib/pool.v
-lib/skid.v
-lib/arb_rr.v
-lib/encode.v
-lib/ram_1r1w.v
-ring/ring_fetch.v
-ring/ring_post.v
-ring/axi_ring_mux.v
-regs/axil_regs.v
-regs/ring_regs.v
-regs/mmu_regs.v
-regs/axil_split.v
+// The whole device. Paths are relative to this file's directory: verilator -F.
+-F dmmu.f
 regs/engine_regs.v
-mmu/dmmu_channel.v
-mmu/dmmu_cmd.v
-mmu/dmmu_core.v
-mmu/dmmu_drain.v
-mmu/dmmu_drain_scan.v
-mmu/dmmu_fault.v
-mmu/dmmu_merge.v
-mmu/dmmu_stats.v
-mmu/dmmu_tlb.v
-mmu/dmmu_tlb_port.v
-mmu/dmmu_track.v
-mmu/dmmu_wbuf.v
-mmu/dmmu.v
 engine/engine_dispatch.v
 engine/engine_burst.v
 engine/engine_copy.v
@@ -35,4 +9,5 @@ engine/engine_rbeat.v
 engine/engine_bresp.v
 engine/engine_done.v
 engine/access_engine.v
+regs/axil_split.v
 top/svm_device.v

@@ -67,14 +67,14 @@ def icarus() -> Path:
 
 
 def file_list(path: Path) -> tuple[list[Path], list[Path]]:
-    """Sources and include directories of a .f file (paths relative to it; nested -f; `+incdir+`)."""
+    """Sources and include directories of a .f file (paths relative to it; nested -F; `+incdir+`)."""
     sources: list[Path] = []
     includes: list[Path] = []
     for line in path.read_text().splitlines():
         line = line.split("//")[0].split("#")[0].strip()
         if line.startswith("+incdir+"):
             includes.append((path.parent / line[len("+incdir+") :]).resolve())
-        elif line.startswith("-f "):
+        elif line.startswith("-F "):
             nested, nested_includes = file_list(path.parent / line[3:].strip())
             sources += [s for s in nested if s not in sources]
             includes += [i for i in nested_includes if i not in includes]
