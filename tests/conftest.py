@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tb import core_runner, tools
+from tb import runner, tools
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,4 +44,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_report_header() -> str:
     """The seed, so that a run can be repeated."""
-    return f"SEED={core_runner.seed()}"
+    return f"SEED={runner.seed()}"

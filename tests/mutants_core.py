@@ -10,7 +10,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from tb import core_runner
+from tb import build, runner
 
 
 @dataclass(frozen=True)
@@ -261,7 +261,7 @@ MUTANTS = [
 def plant(mutant: Mutant, where: Path) -> Path:
     """A copy of rtl/ with the bug in it. Raises AssertionError when the text does not occur once."""
     shutil.rmtree(where, ignore_errors=True)
-    shutil.copytree(core_runner.ROOT / "rtl", where)
+    shutil.copytree(runner.ROOT / "rtl", where)
     path = where / "mmu" / mutant.file
     text = path.read_text()
     assert text.count(mutant.old) == 1, f"{mutant.name}: text occurs {text.count(mutant.old)} times"
@@ -271,8 +271,8 @@ def plant(mutant: Mutant, where: Path) -> Path:
 
 def found_by(mutant: Mutant) -> dict[str, str]:
     """Run the mutant's tests on Icarus (it builds in a second); the tests that failed, with messages."""
-    rtl = plant(mutant, core_runner.BUILD / "mutants" / mutant.name)
-    result = core_runner.run(
+    rtl = plant(mutant, build.BUILD / "mutants" / mutant.name)
+    result = runner.run(
         f"tb.{mutant.module}", "icarus", {}, mutant.tests, rtl=rtl, name=f"mutant-{mutant.name}"
     )
     return result.failed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tb import core_runner
+from tb import runner
 
 DEFAULT: dict[str, int] = {}
 WIDE = {"DATA_W": 512}
@@ -48,4 +48,4 @@ def _params() -> list:
 @pytest.mark.parametrize("run", _params())
 def test_core(run: str) -> None:
     module, sim, parameters, only = RUNS[run]
-    core_runner.run(f"tb.{module}", sim, parameters, only, name=run).check()
+    runner.run(f"tb.{module}", sim, parameters, only, name=run).check()

@@ -1,7 +1,7 @@
-"""Builds and runs the cocotb tests of dmmu_core alone (tb/wrap_core.v), in Verilator or Icarus.
+"""Builds and runs the cocotb tests of a part of the device in a wrapper of its own, in Verilator or Icarus.
 
-A build lives in build/core/<simulator>-<hash of sources, parameters and tool>: equal configurations share
-one build, made under a file lock by whoever comes first.
+A build lives in build/<file list>/<simulator>-<hash of sources, parameters and tool>: equal configurations
+share one build, made under a file lock by whoever comes first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from cocotb_tools.runner import get_runner
 from tb import build, tools
 
 ROOT = tools.ROOT
-BUILD = build.BUILD / "core"
 TIMESCALE = ("1ns", "1ps")
 
 #: Warnings of packages, not of the tests.
@@ -52,24 +51,39 @@ class Result:
         assert self.passed, f"no test ran, log {self.log}"
 
 
-def sources(rtl: Path = ROOT / "rtl") -> list[Path]:
-    """The files of dmmu_core and its test wrapper."""
-    files = sorted((rtl / "lib").glob("*.v")) + sorted((rtl / "mmu").glob("*.v"))
-    return [f for f in files if f.name != "dmmu.v"] + [ROOT / "tb" / "wrap_core.v"]
+@dataclass(frozen=True)
+class Bench:
+    """A design under test: the wrapper tb/<top>.v around the files of rtl/<files>.f."""
+
+    top: str
+    files: str
+
+    def sources(self, rtl: Path) -> tuple[list[Path], list[Path]]:
+        """Verilog files, the wrapper last, and include directories."""
+        files, includes = tools.file_list(rtl / f"{self.files}.f")
+        return [*files, ROOT / "tb" / f"{self.top}.v"], includes
 
 
-def make(sim: str, parameters: Mapping[str, int], rtl: Path = ROOT / "rtl", waves: bool = False) -> Path:
-    """Build wrap_core for "verilator" or "icarus"; the build directory. A build that exists is used again.
+CORE = Bench("wrap_core", "dmmu_core")
+PCIE = Bench("wrap_pcie_endpoint", "pcie")
+
+
+def make(
+    sim: str,
+    parameters: Mapping[str, int],
+    rtl: Path = ROOT / "rtl",
+    waves: bool = False,
+    bench: Bench = CORE,
+) -> Path:
+    """Build a bench for "verilator" or "icarus"; the build directory. A build that exists is used again.
 
     Raises ToolError when the simulator is missing, SystemExit when the build fails.
     """
-    files = sources(rtl)
-    include = rtl / "include"
+    files, includes = bench.sources(rtl)
     tool = tools.verilator() if sim == "verilator" else tools.icarus()
-    digest = build.hash_of(
-        [*files, *sorted(include.glob("*.vh"))], sorted(parameters.items()), waves, str(tool)
-    )
-    build_dir = BUILD / f"{sim}-{digest[:16]}"
+    headers = [h for i in includes for h in sorted(i.glob("*.vh"))]
+    digest = build.hash_of([*files, *headers], sorted(parameters.items()), waves, str(tool))
+    build_dir = build.BUILD / bench.files / f"{sim}-{digest[:16]}"
     with build.target(build_dir, "model", digest) as stale:
         if stale:
             env = tools.verilator_env()
@@ -81,9 +95,9 @@ def make(sim: str, parameters: Mapping[str, int], rtl: Path = ROOT / "rtl", wave
             ):
                 get_runner(sim).build(
                     sources=files,
-                    includes=[include],
+                    includes=includes,
                     parameters=dict(parameters),
-                    hdl_toplevel="wrap_core",
+                    hdl_toplevel=bench.top,
                     build_args=["-Wno-fatal"] if sim == "verilator" else ["-g2012"],
                     build_dir=build_dir,
                     timescale=TIMESCALE,
@@ -101,13 +115,14 @@ def run(
     rtl: Path = ROOT / "rtl",
     env: Mapping[str, str] | None = None,
     name: str = "",
+    bench: Bench = CORE,
 ) -> Result:
     """Build if needed and run the cocotb tests of a module whose names match `test_filter`.
 
     Raises what `make` raises, and AssertionError when the simulation leaves no results.
     """
     waves = build.waves_wanted()
-    build_dir = make(sim, parameters or {}, rtl, waves)
+    build_dir = make(sim, parameters or {}, rtl, waves, bench)
     test_dir = build_dir / (name or f"{module.rpartition('.')[2]}-{os.getpid()}")
     test_dir.mkdir(exist_ok=True)
     xml, log = test_dir / "results.xml", test_dir / "run.log"
@@ -116,7 +131,7 @@ def run(
         with mock.patch.dict(os.environ, tools.verilator_env()):
             get_runner(sim).test(
                 test_module=module,
-                hdl_toplevel="wrap_core",
+                hdl_toplevel=bench.top,
                 hdl_toplevel_lang="verilog",
                 build_dir=build_dir,
                 test_dir=test_dir,
