@@ -31,7 +31,7 @@ tools:
 	@$(PYTHON) tb/check_system.py
 
 $(VENV)/.stamp: requirements.txt | tools
-	@echo 'setting up $(VENV) (once)'
+	@echo 'setting up $(VENV) from requirements.txt (once)'
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/pip install -qq --disable-pip-version-check -r requirements.txt
 	@touch $@

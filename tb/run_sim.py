@@ -172,10 +172,13 @@ def main(argv: list[str] | None = None) -> int:
         )
         design = build.Design.of(data_w=options.data_w, params=DEVICES[options.device], waves=options.waves)
         start = time.monotonic()
-        if options.flavour == "plain":
-            build.library(design)
-        else:
-            build.icarus(design) if options.sim == "icarus" else build.cocotb_exe(design)
+        with console.status("building the simulation (about a minute when nothing is cached)"):
+            if options.flavour == "plain":
+                build.library(design)
+            elif options.sim == "icarus":
+                build.icarus(design)
+            else:
+                build.cocotb_exe(design)
         if (took := time.monotonic() - start) > 1:
             console.print(f"built in {took:.0f} s")
         display = Display(console)
