@@ -56,7 +56,7 @@ record: $(VENV)/.stamp ## record a program: make record CMD="sort -n file" [OUT=
 	@$(PY) -m tb.record -o '$(or $(OUT),build/record.svmt)' -- $(CMD)
 
 explore: $(VENV)/.stamp ## search the host model's schedules: exhaust the small configurations, find every planted bug
-	@$(PY) -m sw_model.explore table
+	@$(PY) -m sw_model.explore table --budget 60000
 	@$(PY) -m sw_model.explore mutants
 
 replay: $(VENV)/.stamp ## show one explored schedule as a timeline: make replay LINE='...'

@@ -28,6 +28,7 @@ def _run(a: argparse.Namespace) -> int:
     bad = 0
     for n in names:
         if a.strategy == "dpor" and not configs()[n].exhaustive:
+            print(f"{n} dpor: left out, state outside the tracked classes (use random, pct or preempt)")
             continue
         r = search(
             n,
@@ -149,8 +150,11 @@ def main(argv: list[str] | None = None) -> int:
     start = time.perf_counter()
     try:
         code = a.do(a)
-    except (KeyError, ValueError, TypeError) as e:
-        print(f"error: {e}", file=sys.stderr)
+    except KeyError as e:
+        print(f"explore: no configuration or mutant {e}: `list` shows them", file=sys.stderr)
+        return 2
+    except (ValueError, TypeError) as e:
+        print(f"explore: {e}", file=sys.stderr)
         return 2
     if a.command in ("run", "table", "mutants"):
         print(f"{time.perf_counter() - start:.1f} s")
