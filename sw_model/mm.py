@@ -26,6 +26,7 @@ from sw_model.locking import RwSem, SpinLock, warn_on
 from sw_model.madvise import swap_out_range  # noqa: F401
 from sw_model.migrate import migrate_page, migrate_range  # noqa: F401
 from sw_model.mm_ops import change_prot_numa  # noqa: F401
+from sw_model.mm_refs import MmRefs
 from sw_model.pagetable import (  # noqa: F401
     HPAGE,
     PAGE_SIZE,
@@ -65,8 +66,8 @@ class SigbusError(SegvError):
         super().__init__(addr, "SIGBUS")
 
 
-class MmStruct:
-    """One address space. Starts with mm_users 1 (the process) and mm_count 1 (all users together).
+class MmStruct(MmRefs):
+    """One address space.
 
     `thp`: transparent huge pages without being asked (enabled=always); else only in MADV_HUGEPAGE areas.
     """
@@ -74,13 +75,12 @@ class MmStruct:
     _next_id = 1
 
     def __init__(self, phys: PhysMem, name: str = "mm", thp: bool = False) -> None:
+        super().__init__()
         self.phys = phys
         self.name = name
         self.thp = thp
         self.mm_id = MmStruct._next_id
         MmStruct._next_id += 1
-        self.mm_users = 1
-        self.mm_count = 1
         self.mmap_lock = RwSem(f"{name}.mmap_lock")
         self.page_table_lock = SpinLock(f"{name}.ptl")
         self.pt = PageTable()
@@ -100,45 +100,16 @@ class MmStruct:
 
     # -- life time ---------------------------------------------------------------------------------
 
-    async def mmget(self) -> None:
-        """mmget(): one more user; the caller knows that there is one."""
-        await point("mm_users", self)
-        warn_on(self.mm_users <= 0, f"mmget of dead {self.name}")
-        self.mm_users += 1
+    async def exit_mmap(self) -> None:
+        """exit_mmap(): release to the notifiers, then every mapping goes."""
+        await fork.exit_mmap(self)
 
-    async def mmget_not_zero(self) -> bool:
-        """mmget_not_zero(): one more user unless the last is gone (exit_mmap runs or ran)."""
-        await point("mm_users", self)
-        if self.mm_users <= 0:
-            return False
-        self.mm_users += 1
-        return True
-
-    async def mmput(self) -> None:
-        """mmput(): one user less; the last tears the address space down (exit_mmap) and drops mm_count."""
-        await point("mm_users", self)
-        warn_on(self.mm_users <= 0, f"mmput of dead {self.name} (underflow)")
-        self.mm_users -= 1
-        if self.mm_users == 0:
-            await fork.exit_mmap(self)
-            await self.mmdrop()
-
-    async def mmgrab(self) -> None:
-        """mmgrab(): keep struct mm_struct, not its memory."""
-        await point("mm_count", self)
-        warn_on(self.mm_count <= 0, f"mmgrab of freed {self.name}")
-        self.mm_count += 1
-
-    async def mmdrop(self) -> None:
-        """mmdrop(): the last one frees struct mm_struct (__mmdrop)."""
-        await point("mm_count", self)
-        warn_on(self.mm_count <= 0, f"mmdrop of freed {self.name} (underflow)")
-        self.mm_count -= 1
-        if self.mm_count == 0:
-            mmu_notifier.mmu_notifier_subscriptions_destroy(self)
-            warn_on(self.pt.nr_tables or self.vma_list.all, f"{self.name} freed with page tables or VMAs")
-            if self.phys.on_mm_free is not None:
-                self.phys.on_mm_free(self)
+    def free_mm(self) -> None:
+        """__mmdrop(). Raises KernelBug when page tables or VMAs are left."""
+        mmu_notifier.mmu_notifier_subscriptions_destroy(self)
+        warn_on(self.pt.nr_tables or self.vma_list.all, f"{self.name} freed with page tables or VMAs")
+        if self.phys.on_mm_free is not None:
+            self.phys.on_mm_free(self)
 
     async def exit(self) -> None:
         """The process drops its address space (exit_mm)."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from sw_model.locking import KernelBug, RwSem, SpinLock, kfree, warn_on
+from sw_model.mm_refs import MmRefs
 from sw_model.mmu_notifier import (
     MmuNotifierRange,
     MmuNotifyEvent,
@@ -44,12 +45,11 @@ class ToyVma(NamedTuple):
     vm_mm: Any = None
 
 
-class ToyMm:
+class ToyMm(MmRefs):
     """An mm_struct with a dict for a page table. `faults` holds (addr, write) of handle_mm_fault calls."""
 
     def __init__(self) -> None:
-        self.mm_users = 1
-        self.mm_count = 1
+        super().__init__()
         self.mmap_lock = RwSem("mmap")
         self.page_table_lock = SpinLock("ptl")
         self.notifier_subscriptions = None
@@ -89,34 +89,13 @@ class ToyMm:
         self.waits += 1
         self.ptes[addr] = ToyPte(PteKind.PRESENT, 77, True, base=addr)
 
-    async def mmget_not_zero(self) -> bool:
-        await point("mm_users", self)
-        if not self.mm_users:
-            return False
-        self.mm_users += 1
-        return True
+    async def exit_mmap(self) -> None:
+        await mmu_notifier_release(self)
 
-    async def mmput(self) -> None:
-        await point("mm_users", self)
-        warn_on(self.mm_users <= 0, "mmput")
-        self.mm_users -= 1
-        if not self.mm_users:
-            await mmu_notifier_release(self)
-            await self.mmdrop()
-
-    async def mmgrab(self) -> None:
-        await point("mm_count", self)
-        warn_on(self.mm_count <= 0, "mmgrab")
-        self.mm_count += 1
-
-    async def mmdrop(self) -> None:
-        await point("mm_count", self)
-        warn_on(self.mm_count <= 0, "mmdrop")
-        self.mm_count -= 1
-        if not self.mm_count:
-            warn_on(self.hmm is not None, "mm freed with an hmm")
-            mmu_notifier_subscriptions_destroy(self)
-            kfree(self)
+    def free_mm(self) -> None:
+        warn_on(self.hmm is not None, "mm freed with an hmm")
+        mmu_notifier_subscriptions_destroy(self)
+        kfree(self)
 
 
 async def invalidate(

@@ -235,7 +235,7 @@ def test_failing_command(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["bin"]
 
 
-@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed")
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is missing: apt-get install valgrind")
 def test_record_program(tmp_path: Path) -> None:
     """A real program end to end: every access lies in an initial region or in a call's mapping."""
     out = tmp_path / "true.svmt"

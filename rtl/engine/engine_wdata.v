@@ -94,15 +94,12 @@ module engine_wdata #(
   endgenerate
 
   wire [DATA_W-1:0] s2_buf_data;
-  wire buf_ready;
 
   ram_1r1w #(
       .W(DATA_W),
       .LOG_DEPTH(LOG_COPIES + LOG_BUF)
   ) u_buf (
       .clk(clk),
-      .rst(rst),
-      .ready(buf_ready),
       .wr_en(buf_wr_en),
       .wr_addr(buf_wr_addr),
       .wr_data(buf_wr_data),
@@ -141,7 +138,7 @@ module engine_wdata #(
   assign wlast  = s2_last;
   assign wvalid = s2_full;
 
-  wire unused_level = &{1'b0, q_level, buf_ready};
+  wire unused_level = &{1'b0, q_level};
 
 endmodule
 

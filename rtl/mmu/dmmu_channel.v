@@ -300,19 +300,14 @@ module dmmu_channel #(
       .index(grant_slot)
   );
 
-  wire park_ready;
-  wire unused_park_ready = park_ready;
   wire s3_park_write;
   wire [AX_W-1:0] s3_ax_w;
 
   ram_1r1w #(
       .W(AX_W),
-      .LOG_DEPTH(LOG_PARK),
-      .CLEAR(0)
+      .LOG_DEPTH(LOG_PARK)
   ) park (
       .clk(clk),
-      .rst(rst),
-      .ready(park_ready),
       .wr_en(s3_park_write),
       .wr_addr(nf_slot),
       .wr_data(s3_ax_w),

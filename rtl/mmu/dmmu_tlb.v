@@ -116,20 +116,15 @@ module dmmu_tlb #(
   genvar w;
   generate
     for (w = 0; w < WAYS; w = w + 1) begin : gen_way
-      wire tag_ready;
-      wire unused_tag_ready = tag_ready;
       wire [TW-1:0] word;
       wire [19:0] pasid = word[TAG_W+:20];
       wire [PN_W-1:0] pn = {word[TAG_W-1:0], x1_row ^ pasid[LOG_SETS-1:0]};
 
       ram_1r1w #(
           .W(TW),
-          .LOG_DEPTH(LOG_SETS),
-          .CLEAR(0)
+          .LOG_DEPTH(LOG_SETS)
       ) tags (
           .clk(clk),
-          .rst(rst),
-          .ready(tag_ready),
               .wr_en(x2_way[w]),
           .wr_addr(x2_row),
           .wr_data({x2_word[EW-1], x2_word[FN_W+:20+TAG_W]}),

@@ -49,19 +49,13 @@ module dmmu_tlb_port #(
   genvar w;
   generate
     for (w = 0; w < WAYS; w = w + 1) begin : gen_way
-      wire entry_ready;
-      wire ref_ready;
-      wire unused_ready = &{1'b0, entry_ready, ref_ready};
       wire [EW-1:0] word;
 
       ram_1r1w #(
           .W(EW),
-          .LOG_DEPTH(LOG_SETS),
-          .CLEAR(0)
+          .LOG_DEPTH(LOG_SETS)
       ) entries (
           .clk(clk),
-          .rst(rst),
-          .ready(entry_ready),
               .wr_en(wr_way[w]),
           .wr_addr(wr_row),
           .wr_data(wr_word),
@@ -77,12 +71,9 @@ module dmmu_tlb_port #(
       // A fill's update wins over a lookup's: the lookup's way is marked by its next use.
       ram_1r1w #(
           .W(1),
-          .LOG_DEPTH(LOG_SETS),
-          .CLEAR(0)
+          .LOG_DEPTH(LOG_SETS)
       ) referenced (
           .clk(clk),
-          .rst(rst),
-          .ready(ref_ready),
               .wr_en(ref_wr || (touch_valid && touch_way[w])),
           .wr_addr(ref_wr ? wr_row : touch_row),
           .wr_data(ref_wr ? ref_wr_bits[w] : 1'b1),

@@ -55,9 +55,8 @@ module dmmu_wbuf #(
 
   wire [LOG_PARK+2:0] route_level;
   wire [LOG_PARK+2:0] source_level;
-  wire beats_ready;
   wire out_ready;
-  wire unused = &{1'b0, cr_len[2:0], route_level, source_level, beats_ready, out_ready};
+  wire unused = &{1'b0, cr_len[2:0], route_level, source_level, out_ready};
 
   // ------------------------------------------------------------------ reservation
   reg [LOG_CHUNKS:0] credits;
@@ -206,12 +205,9 @@ module dmmu_wbuf #(
 
   ram_1r1w #(
       .W(BEAT_W),
-      .LOG_DEPTH(LOG_CHUNKS + 3),
-      .CLEAR(0)
+      .LOG_DEPTH(LOG_CHUNKS + 3)
   ) beats (
       .clk(clk),
-      .rst(rst),
-      .ready(beats_ready),
       .wr_en(in_store),
       .wr_addr({in_at, in_beat[2:0]}),
       .wr_data(s_beat),

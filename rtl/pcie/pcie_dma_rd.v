@@ -448,7 +448,6 @@ module pcie_dma_rd #(
   wire ram_read;
   wire [RAM_LOG-1:0] ram_row;
   wire [DATA_W-1:0] ram_data;
-  wire [N-1:0] unused_ram_ready;
   genvar g;
   generate
     for (g = 0; g < N; g = g + 1) begin : gen_bank
@@ -457,8 +456,6 @@ module pcie_dma_rd #(
           .LOG_DEPTH(RAM_LOG)
       ) ram (
           .clk(clk),
-          .rst(rst),
-          .ready(unused_ram_ready[g]),
           .wr_en(y_write[g]),
           .wr_addr({y_tag, y_this_row[g] ? y_row : y_next_row}),
           .wr_data(y_data[32*g+:32]),
@@ -599,7 +596,6 @@ module pcie_dma_rd #(
     1'b0,
     unused_free_ready,
     unused_free_level,
-    unused_ram_ready,
     unused_queue_level,
     turned_twice[DATA_W-1:0],
     lanes_twice[N-1:0],

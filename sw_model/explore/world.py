@@ -18,6 +18,7 @@ from sw_model import mmu_notifier as mn
 from sw_model.explore.notes import note
 from sw_model.hmm import HMM_PFN_MASK, HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE, HMM_PFN_WRITE
 from sw_model.locking import Kref, Mutex, RwSem, SpinLock, Srcu, kfree, warn_on
+from sw_model.mm_refs import MmRefs
 from sw_model.mmu_notifier import MmuNotifierRange, MmuNotifyEvent
 from sw_model.pagetable import PteKind
 from sw_model.sched import POINT, Scheduler, WaitQueue, point
@@ -61,12 +62,11 @@ class ToyVma(NamedTuple):
     vm_mm: Any
 
 
-class ToyMm:
+class ToyMm(MmRefs):
     """An mm_struct of one page; poisoned when it is freed."""
 
     def __init__(self) -> None:
-        self.mm_users = 1
-        self.mm_count = 1
+        super().__init__()
         self.mmap_lock = RwSem("mmap_lock")
         self.page_table_lock = SpinLock("page_table_lock")
         self.notifier_subscriptions: Any = None
@@ -172,41 +172,18 @@ class ToyMm:
             self.migration_wq.wake_all()
         self.page_table_lock.unlock()
 
-    async def mmget_not_zero(self) -> bool:
-        """mmget_not_zero()."""
-        await point("mm_users", self)
-        if not self.mm_users:
-            return False
-        self.mm_users += 1
-        return True
+    async def exit_mmap(self) -> None:
+        """exit_mmap()."""
+        await mn.mmu_notifier_release(self)
+        await self.page_table_lock.lock()
+        self.set_page(0)
+        self.page_table_lock.unlock()
 
-    async def mmput(self) -> None:
-        """mmput(): the last user runs exit_mmap()."""
-        await point("mm_users", self)
-        warn_on(self.mm_users <= 0, "mmput underflow")
-        self.mm_users -= 1
-        if not self.mm_users:
-            await mn.mmu_notifier_release(self)
-            await self.page_table_lock.lock()
-            self.set_page(0)
-            self.page_table_lock.unlock()
-            await self.mmdrop()
-
-    async def mmgrab(self) -> None:
-        """mmgrab()."""
-        await point("mm_count", self)
-        warn_on(self.mm_count <= 0, "mmgrab of a freed mm")
-        self.mm_count += 1
-
-    async def mmdrop(self) -> None:
-        """mmdrop(): the last one frees."""
-        await point("mm_count", self)
-        warn_on(self.mm_count <= 0, "mmdrop underflow")
-        self.mm_count -= 1
-        if not self.mm_count:
-            warn_on(self.hmm is not None, "mm freed with an hmm")
-            mn.mmu_notifier_subscriptions_destroy(self)
-            kfree(self)
+    def free_mm(self) -> None:
+        """__mmdrop()."""
+        warn_on(self.hmm is not None, "mm freed with an hmm")
+        mn.mmu_notifier_subscriptions_destroy(self)
+        kfree(self)
 
 
 class Completion:
