@@ -22,8 +22,9 @@ from sw_model.explore.world import TRACKED, World
 from sw_model.locking import Mutex, RwSem
 from sw_model.sched import Scheduler, WaitQueue, point
 
-FULL = [c.name for c in configs().values() if not c.exhaustive]
-SMALL = [c.name for c in configs().values() if c.exhaustive]
+CLEAN = [c for c in configs().values() if not c.open_bug]
+FULL = [c.name for c in CLEAN if not c.exhaustive]
+SMALL = [c.name for c in CLEAN if c.exhaustive]
 DOC = Path(__file__).parent.parent / "docs" / "explore.md"
 
 
@@ -314,7 +315,7 @@ def test_timeline() -> None:
 # ---- the fixed code ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", configs())
+@pytest.mark.parametrize("name", [c.name for c in CLEAN])
 def test_fixed_code_is_clean(name: str) -> None:
     n = 40 if name in FULL else 250
     for strategy in ("random", "pct"):

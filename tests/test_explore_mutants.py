@@ -9,15 +9,13 @@ from sw_model.explore.runner import replay, search
 from sw_model.explore.shrink import shrink
 
 ALL = list(mutants())
-#: only PCT finds them in few schedules; docs/explore.md has the figures
-RARE = {"b9"}
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_found_at_random(name: str) -> None:
     """By a seeded strategy; the line repeats it, and so does the shrunk one."""
     m = mutants()[name]
-    r = search(m.config, "pct" if name in RARE else "random", mutant=name, budget=3000, twice=False)
+    r = search(m.config, m.strategy, mutant=name, budget=3000, twice=False)
     assert r.failure is not None, "not found"
     if configs()[m.config].exhaustive:
         assert r.failure.kind in (m.symptom, "UseAfterFree")
@@ -30,7 +28,8 @@ def test_found_at_random(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in ALL if configs()[mutants()[n].config].exhaustive and n not in RARE]
+    "name",
+    [n for n in ALL if configs()[mutants()[n].config].exhaustive and mutants()[n].strategy == "random"],
 )
 def test_found_by_dpor(name: str) -> None:
     r = search(mutants()[name].config, "dpor", mutant=name, budget=1000, twice=False)

@@ -26,11 +26,18 @@ class Config:
     build: Build
     #: may be enumerated by DPOR: all shared state is in tracked objects
     exhaustive: bool = True
+    #: further classes that hold shared state, for DPOR
+    tracked: tuple[type, ...] = ()
+    #: why it fails as it stands: what it runs is an old generation with that bug open
+    open_bug: str = ""
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A published bug, put back by patches (object, attribute, value) while the mutant is on."""
+    """A published bug, put back by patches (object, attribute, value) while the mutant is on.
+
+    Without patches it is open in the code that its configuration runs (an old generation of HMM).
+    """
 
     name: str
     about: str
@@ -40,6 +47,12 @@ class Mutant:
     #: the failure that tells: a name of runner.KINDS
     symptom: str
     patches: Sequence[tuple[Any, str, Any]] = field(default_factory=list)
+    #: entries of sw_model.explore.catalogue that it stands for
+    entries: tuple[str, ...] = ()
+    #: what the text of its failure contains; a search goes on behind other failures
+    shows: str = ""
+    #: the seeded strategy that finds it soonest, for short tests
+    strategy: str = "random"
 
     @contextlib.contextmanager
     def on(self) -> Iterator[None]:

@@ -168,9 +168,9 @@ class Dpor:
         self.tracker = Tracker()
         return self.tracker
 
-    def device(self, n: int) -> int:
-        """Configurations for this strategy make every device step a thread's."""
-        raise NotImplementedError("dpor with device choices")
+    def choose(self, n: int) -> int:
+        """Configurations for this strategy make every choice a thread's."""
+        raise NotImplementedError("dpor with choices that are no thread's")
 
     def pick(self, runnable: list[Thread], last: Thread | None) -> Thread | None:
         """The thread of the stack, or behind it one that is not asleep; None when all are."""

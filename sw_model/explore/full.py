@@ -136,7 +136,7 @@ class FullWorld:
         await self.drv.attach(mm, self.pasid)
 
     async def _device(self) -> None:
-        dev, choose = self.dev, self.sched.device  # type: ignore[attr-defined]
+        dev, choose = self.dev, self.sched.choose  # type: ignore[attr-defined]
         while True:
             steps = self._steps()
             if steps:

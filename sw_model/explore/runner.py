@@ -70,16 +70,16 @@ def kind_of(e: BaseException) -> str:
 
 
 class ExploreScheduler(Scheduler):
-    """A scheduler that `execute` drives; `device(n)` asks the strategy which of n device steps happens."""
+    """A scheduler that `execute` drives; `choose(n)` asks the strategy which of n things happens."""
 
     picker: Strategy
-    device_log: list[int]
+    choice_log: list[int]
 
-    def device(self, n: int) -> int:
+    def choose(self, n: int) -> int:
         """A choice that is no thread's."""
-        i = self.picker.device(n) if n > 1 else 0
+        i = self.picker.choose(n) if n > 1 else 0
         if n > 1:
-            self.device_log.append(i)
+            self.choice_log.append(i)
         return i
 
 
@@ -94,7 +94,7 @@ def execute(
 ) -> Outcome:
     """Run one schedule of a configuration to the end, or to its first failure."""
     sched = ExploreScheduler()
-    sched.picker, sched.device_log = strategy, []
+    sched.picker, sched.choice_log = strategy, []
     ids: list[int] = []
     events: list[tuple[int, str, bool]] = []
     every = getattr(strategy, "step", None) or (tracker and strategy.pick)
@@ -168,7 +168,7 @@ def execute(
         for t in sched.threads:
             with contextlib.suppress(Exception):
                 t.coro.close()
-    return Outcome(kind, text, ids, sched.device_log, blocked, events, names)
+    return Outcome(kind, text, ids, sched.choice_log, blocked, events, names)
 
 
 # ---- searching -------------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ def search(
     bound: int | None = 2,
     twice: bool = True,
 ) -> Report:
-    """Run up to `budget` schedules of a configuration; stops at the first failure.
+    """Run up to `budget` schedules of a configuration; stops at the first failure (that the mutant shows).
 
     Strategies: random and pct (seeds from `seed` on), preempt (all schedules with at most `bound`
     preemptions) and dpor (one of each class of equivalent schedules). With `twice` every run is repeated and
@@ -234,6 +234,7 @@ def search(
     """
     config = configs()[name]
     report = Report(_label(config, mutant), strategy)
+    shows = mutants()[mutant].shows if mutant else ""
     with mutants()[mutant].on() if mutant else contextlib.nullcontext(), _quiet_gc():
         start, cpu = time.perf_counter(), time.process_time()
         run = {"random": _seeds, "pct": _seeds, "preempt": _preempt, "dpor": _dpor}[strategy]
@@ -247,7 +248,7 @@ def search(
                 once = execute(config, _strategy(strategy_name, arg), trace=True)
                 if not same(again, once) or (again.ids, again.kind) != (out.ids, out.kind):
                     raise Nondeterminism(f"{report.config} {strategy_name} {arg}")
-            if out.kind is not None:
+            if out.kind is not None and shows in out.text:
                 report.failure, report.line = out, f"{report.config} {strategy_name} {arg}"
                 break
         else:
@@ -288,7 +289,7 @@ def _dpor(
     with contextlib.ExitStack() as stack:
         stack.callback(attach, None)
         for _ in range(budget):
-            with tracking(TRACKED):
+            with tracking((*TRACKED, *config.tracked)):
                 tracker = st.begin()
                 attach(tracker)
                 out = execute(config, st, tracker=tracker)

@@ -11,9 +11,9 @@ from sw_model.explore.strategies import Choices, pieces_of
 Pieces = list[tuple[int, int]]
 
 
-def _try(config: Config, pieces: Pieces, device: list[int], kind: str) -> Outcome | None:
+def _try(config: Config, pieces: Pieces, device: list[int], kind: str, shows: str) -> Outcome | None:
     out = execute(config, Choices(pieces, device))
-    return out if out.kind == kind else None
+    return out if out.kind == kind and shows in out.text else None
 
 
 def _cost(out: Outcome) -> tuple[int, int, int]:
@@ -45,6 +45,7 @@ def shrink(name: str, out: Outcome, mutant: str | None = None, budget: int = 500
     `budget` bounds the number of runs.
     """
     config = configs()[name]
+    shows = mutants()[mutant].shows if mutant else ""
     assert out.kind is not None
     best = out
     with mutants()[mutant].on() if mutant else contextlib.nullcontext():
@@ -58,7 +59,7 @@ def shrink(name: str, out: Outcome, mutant: str | None = None, budget: int = 500
             for cand in _candidates(pieces):
                 for device in devices:
                     budget -= 1
-                    new = _try(config, cand, device, out.kind)
+                    new = _try(config, cand, device, out.kind, shows)
                     if new is not None and _cost(new) < _cost(best):
                         best, progress = new, True
                         break

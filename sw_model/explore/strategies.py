@@ -20,8 +20,8 @@ class Strategy(Protocol):
     def pick(self, runnable: list[Thread], last: Thread | None) -> Thread:
         """One of `runnable`, which has two or more."""
 
-    def device(self, n: int) -> int:
-        """Which of n things the device does now, n >= 2."""
+    def choose(self, n: int) -> int:
+        """Which of n things happens now (a step of the device, the next operation), n >= 2."""
 
 
 class _Seeded:
@@ -36,7 +36,7 @@ class _Seeded:
         s = self._state = (self._state * 6364136223846793005 + 1442695040888963407) & _MASK
         return (s >> 33) % n
 
-    def device(self, n: int) -> int:
+    def choose(self, n: int) -> int:
         """Any."""
         return self.below(n)
 
@@ -151,7 +151,7 @@ class Choices:
         """As step."""
         return self.step(runnable, last)
 
-    def device(self, n: int) -> int:
+    def choose(self, n: int) -> int:
         """The recorded one, 0 behind the end."""
         i = self._dev
         self._dev += 1
@@ -220,7 +220,7 @@ class Preempt:
         self._used += 1
         return ts[i - 1]
 
-    def device(self, n: int) -> int:
+    def choose(self, n: int) -> int:
         """The next one in the order of the enumeration."""
         return self._choose(n)
 

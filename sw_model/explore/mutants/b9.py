@@ -39,4 +39,6 @@ MUTANT = Mutant(
     "register_fault_x_register_x_reclaim",
     "Stale",
     [(MirrorDriver, "register", register)],
+    entries=("B9",),
+    strategy="pct",
 )
