@@ -55,9 +55,9 @@ generate: $(VENV)/.stamp ## write the register and record views from interface/d
 record: $(VENV)/.stamp ## record a program: make record CMD="sort -n file" [OUT=trace.svmt]
 	@$(PY) -m tb.record -o '$(or $(OUT),build/record.svmt)' -- $(CMD)
 
-explore: $(VENV)/.stamp ## search the host model's schedules: exhaust the small configurations, find every planted bug
-	@$(PY) -m sw_model.explore table --budget 60000
-	@$(PY) -m sw_model.explore mutants
+explore: $(VENV)/.stamp ## search the schedules: every configuration clean, every known bug found; writes docs/catalogue.md
+	@$(PY) -m sw_model.explore all --out build/explore/host.json
+	@$(PY) -m tb.catalogue
 
 replay: $(VENV)/.stamp ## show one explored schedule as a timeline: make replay LINE='...'
 	@$(PY) -m sw_model.explore replay '$(LINE)'

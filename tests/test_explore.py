@@ -323,18 +323,6 @@ def test_fixed_code_is_clean(name: str) -> None:
         assert r.failure is None, f"{r.line}: {r.failure.text}"
 
 
-def published() -> dict[str, int]:
-    """The table of exhausted configurations: schedules by name."""
-    rows = re.findall(r"^\| (\w+) \| (?:interval|mirror) \| (\d+) \|", DOC.read_text(), re.M)
-    return {name: int(n) for name, n in rows}
-
-
-@pytest.mark.parametrize("name", [n for n, count in published().items() if count < 900])
-def test_published_counts(name: str) -> None:
-    r = search(name, "dpor", budget=5000, twice=False)
-    assert r.complete and r.failure is None and r.schedules == published()[name]
-
-
 # ---- the command line --------------------------------------------------------------------------------------
 
 

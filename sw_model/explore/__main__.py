@@ -1,23 +1,25 @@
-"""`python -m sw_model.explore run|replay|list|bench|table|mutants`."""
+"""`python -m sw_model.explore run|replay|list|bench|all|table|mutants`."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
+from pathlib import Path
 
+from sw_model.explore import standard
 from sw_model.explore.config import configs, mutants
+from sw_model.explore.line import Line, commit, differs, parse
 from sw_model.explore.runner import Report, replay, search
 from sw_model.explore.shrink import shrink
 from sw_model.explore.timeline import render
-
-STRATEGIES = ("random", "pct", "preempt", "dpor")
 
 
 def _summary(r: Report) -> str:
     speed = r.schedules / r.seconds if r.seconds else 0
     what = "all schedules" if r.complete else "schedules"
-    return f"{r.config} {r.strategy}: {r.schedules} {what}, {speed:.0f}/s, longest {r.longest} steps"
+    return f"{r.label} {r.strategy}: {r.schedules} {what}, {speed:.0f}/s, longest {r.longest} steps"
 
 
 def _run(a: argparse.Namespace) -> int:
@@ -43,14 +45,18 @@ def _run(a: argparse.Namespace) -> int:
         print(_summary(r), flush=True)
         if r.failure is not None:
             bad += 1
-            print(f"  {r.failure.kind}: {r.failure.text}\n  found: {r.line}")
+            print(f"  {r.failure.kind}: {r.failure.text}\n  found: {commit()} {r.line}")
             small = shrink(n, r.failure, mutant or None)
-            print(f"  {small.switches} context switches: {r.config} choices {small.choices or '-'}")
+            line = Line(commit(), n, mutant, "choices", small.choices)
+            print(f"  {small.switches} context switches: {line}")
     return 1 if bad else 0
 
 
 def _replay(a: argparse.Namespace) -> int:
-    out = replay(" ".join(a.line))
+    text = " ".join(a.line)
+    if why := differs(parse(text)):
+        print(f"explore: {why}: the run may differ", file=sys.stderr)
+    out = replay(text)
     print(render(out))
     return 1 if out.kind else 0
 
@@ -66,7 +72,7 @@ def _list(a: argparse.Namespace) -> int:
 
 
 def _bench(a: argparse.Namespace) -> int:
-    for strategy in ("random", "pct", "preempt", "dpor"):
+    for strategy in standard.STRATEGIES:
         bound = None if strategy == "preempt" else 2
         r = search(a.config, strategy, budget=a.budget, bound=bound, twice=False)
         per_cpu = r.schedules / r.cpu if r.cpu else 0
@@ -75,45 +81,39 @@ def _bench(a: argparse.Namespace) -> int:
     return 0
 
 
-def _table(a: argparse.Namespace) -> int:
-    print("| configuration | stack | schedules | cut short | longest | seconds |")
-    print("|---|---|---:|---:|---:|---:|")
-    bad = 0
-    for name in a.configs or [c.name for c in configs().values() if c.exhaustive and not c.open_bug]:
-        r = search(name, "dpor", budget=a.budget, twice=False)
-        bad += r.failure is not None
-        count = str(r.schedules) if r.complete else f"not exhausted ({r.schedules})"
-        count += f" FAILS: {r.failure.text}" if r.failure else ""
-        row = f"| {name} | {configs()[name].stack} | {count} | {r.blocked} | {r.longest} | {r.seconds:.1f} |"
-        print(row, flush=True)
+def _standard(a: argparse.Namespace) -> int:
+    """Exhaust or sample configurations and find mutants; one line each as it is done."""
+    tasks = []
+    if a.command in ("all", "table"):
+        tasks += [("config", n, a.budget or standard.EXHAUST) for n in a.names or standard.clean_configs()]
+    if a.command in ("all", "mutants"):
+        tasks += [("mutant", n, a.budget or standard.FIND) for n in a.names or mutants()]
+    for _, name, _ in tasks:
+        if name not in configs() and name not in mutants():
+            raise KeyError(name)
+    results = []
+    for r in standard.run(tasks, a.jobs):
+        results.append(r)
+        print(f"{len(results):4}/{len(tasks)}  {describe(r)}", flush=True)
+    if a.out:
+        standard.save(a.out, results)
+    bad = [r for r in results if not r.ok]
+    print(f"{len(results)} run, {len(bad)} wrong" + "".join(f"\n  {describe(r)}" for r in bad))
     return 1 if bad else 0
 
 
-def _mutants(a: argparse.Namespace) -> int:
-    print(
-        "| mutant | configuration | symptom | " + " | ".join(STRATEGIES) + " | switches | shortest schedule |"
-    )
-    print("|---|---|---|" + "---:|" * len(STRATEGIES) + "---:|---|")
-    missed = 0
-    for m in mutants().values():
-        row, best = [], None
-        for strategy in STRATEGIES:
-            if strategy == "dpor" and not configs()[m.config].exhaustive:
-                row.append("")
-                continue
-            r = search(m.config, strategy, mutant=m.name, budget=a.budget, seed=a.seed, twice=False)
-            row.append(str(r.schedules) if r.failure else "none" if r.complete else f"> {a.budget}")
-            if r.failure is not None:
-                small = shrink(m.config, r.failure, m.name)
-                if best is None or small.switches < best.switches:
-                    best = small
-        missed += best is None
-        tail = f"{best.switches} | `{best.choices}`" if best else "| NOT FOUND"
-        print(
-            f"| {m.name} | {m.config} | {best.kind if best else ''} | {' | '.join(row)} | {tail} |",
-            flush=True,
-        )
-    return 1 if missed else 0
+def describe(r: standard.Clean | standard.Found) -> str:
+    """A result in a line."""
+    if isinstance(r, standard.Clean):
+        what = ", ".join(f"{s} {n}" for s, n in r.counts.items())
+        head = f"{r.config}: " + ("exhausted, " if r.exhausted else "")
+        if not r.ok:
+            return f"{head}{what}: FAILS: {r.failure}; replay: {r.line}"
+        return f"{head}{what} schedules, clean ({r.seconds:.1f} s)"
+    if not r.ok:
+        return f"{r.mutant} in {r.config}: NOT FOUND ({r.seconds:.1f} s)"
+    what = ", ".join(f"{s} {n if n > 0 else '-'}" for s, n in r.counts.items())
+    return f"{r.mutant}: {r.kind} after {what} schedules; {r.switches} switches ({r.seconds:.1f} s)"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -122,7 +122,7 @@ def main(argv: list[str] | None = None) -> int:
     sub = p.add_subparsers(dest="command", required=True)
     q = sub.add_parser("run", help="search; a failure is shrunk and printed as a line for replay")
     q.add_argument("config", help="a configuration, configuration+mutant, a mutant, or all")
-    q.add_argument("--strategy", choices=STRATEGIES, default="random")
+    q.add_argument("--strategy", choices=standard.STRATEGIES, default="random")
     q.add_argument("--seed", type=int, default=0, help="the first seed of random and pct")
     q.add_argument("--budget", type=int, default=2000, help="schedules at most")
     q.add_argument("--depth", type=int, default=3, help="bug depth of pct")
@@ -138,14 +138,18 @@ def main(argv: list[str] | None = None) -> int:
     q.add_argument("config", nargs="?", default="fault_x_invalidate")
     q.add_argument("--budget", type=int, default=20000)
     q.set_defaults(do=_bench)
-    q = sub.add_parser("table", help="exhaust configurations by dpor; the table of docs/explore.md")
-    q.add_argument("configs", nargs="*")
-    q.add_argument("--budget", type=int, default=20000, help="executions at most for each")
-    q.set_defaults(do=_table)
-    q = sub.add_parser("mutants", help="find every mutant; the table of docs/explore.md")
-    q.add_argument("--seed", type=int, default=0)
-    q.add_argument("--budget", type=int, default=4000, help="schedules at most for each strategy")
-    q.set_defaults(do=_mutants)
+    for name, what in (
+        ("all", "the standard set: every configuration clean, every mutant found"),
+        ("table", "run configurations clean: exhausted by dpor where it is for them, else sampled"),
+        ("mutants", "find mutants with every strategy, and shrink"),
+    ):
+        q = sub.add_parser(name, help=what)
+        if name != "all":
+            q.add_argument("names", nargs="*", help="only these")
+        q.add_argument("--budget", type=int, default=0, help="schedules at most for each search")
+        q.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes")
+        q.add_argument("--out", type=Path, help="also write the results to this JSON file")
+        q.set_defaults(do=_standard, names=[])
     a = p.parse_args(argv)
     start = time.perf_counter()
     try:
@@ -156,7 +160,7 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, TypeError) as e:
         print(f"explore: {e}", file=sys.stderr)
         return 2
-    if a.command in ("run", "table", "mutants"):
+    if a.command not in ("replay", "list", "bench"):
         print(f"{time.perf_counter() - start:.1f} s")
     return code
 

@@ -1,4 +1,4 @@
-"""Runs one schedule, and searches: a run is one line, `config[+mutant] strategy argument`."""
+"""Runs one schedule, and searches; a run is one line (sw_model.explore.line)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from sw_model import sched as kernel
 from sw_model.explore import notes
 from sw_model.explore.config import Config, configs, mutants
 from sw_model.explore.dpor import Dpor, Tracker, attach, tracking
+from sw_model.explore.line import Line, parse
 from sw_model.explore.strategies import Choices, Pct, Preempt, Random, Strategy, pieces_of
 from sw_model.explore.world import TRACKED, Stale
 from sw_model.locking import KernelBug, UseAfterFree, is_freed
@@ -124,7 +126,7 @@ def execute(
             if t is None:
                 raise Blocked
             ids.append(t.id)
-            sched.current = last = t
+            sched.current = kernel.running = last = t
             if trace:
                 notes.thread = t.id
                 names[t.id] = t.name
@@ -137,6 +139,7 @@ def execute(
                 t.done, t.result, last = True, e.value, None
                 runnable.remove(t)
                 threads.remove(t)
+                t.check_exit()
                 if t.exit_wq.waiters:
                     t.exit_wq.wake_all()
             else:
@@ -164,7 +167,7 @@ def execute(
     except Exception as e:
         kind, text = kind_of(e), f"{type(e).__name__}: {e}"
     finally:
-        notes.sink, notes.thread = None, -1
+        notes.sink, notes.thread, kernel.running = None, -1, None
         for t in sched.threads:
             with contextlib.suppress(Exception):
                 t.coro.close()
@@ -179,6 +182,7 @@ class Report:
     """What a search did. `complete` says that every schedule of the strategy's kind has been run."""
 
     config: str
+    mutant: str
     strategy: str
     schedules: int = 0
     blocked: int = 0  # executions that DPOR cut short, not counted in schedules
@@ -189,6 +193,11 @@ class Report:
     cpu: float = 0.0  # seconds of processor time
     failure: Outcome | None = None
     line: str = ""
+
+    @property
+    def label(self) -> str:
+        """configuration[+mutant]."""
+        return f"{self.config}+{self.mutant}" if self.mutant else self.config
 
 
 class Nondeterminism(AssertionError):
@@ -211,10 +220,6 @@ def _quiet_gc() -> Iterator[None]:
         gc.set_threshold(*old)
 
 
-def _label(config: Config, mutant: str | None) -> str:
-    return f"{config.name}+{mutant}" if mutant else config.name
-
-
 def search(
     name: str,
     strategy: str = "random",
@@ -233,7 +238,7 @@ def search(
     compared; raises Nondeterminism when they differ. Raises KeyError for an unknown name.
     """
     config = configs()[name]
-    report = Report(_label(config, mutant), strategy)
+    report = Report(name, mutant or "", strategy)
     shows = mutants()[mutant].shows if mutant else ""
     with mutants()[mutant].on() if mutant else contextlib.nullcontext(), _quiet_gc():
         start, cpu = time.perf_counter(), time.process_time()
@@ -247,9 +252,9 @@ def search(
                 again = execute(config, Choices.parse(out.choices), trace=True)
                 once = execute(config, _strategy(strategy_name, arg), trace=True)
                 if not same(again, once) or (again.ids, again.kind) != (out.ids, out.kind):
-                    raise Nondeterminism(f"{report.config} {strategy_name} {arg}")
+                    raise Nondeterminism(Line("", name, report.mutant, strategy_name, arg))
             if out.kind is not None and shows in out.text:
-                report.failure, report.line = out, f"{report.config} {strategy_name} {arg}"
+                report.failure, report.line = out, str(Line("", name, report.mutant, strategy_name, arg))
                 break
         else:
             report.complete = strategy in ("preempt", "dpor") and report.schedules + report.blocked < budget
@@ -311,12 +316,9 @@ def _strategy(name: str, arg: str) -> Any:
     raise ValueError(f"{name} is not repeated from its argument")
 
 
-def replay(line: str, trace: bool = True) -> Outcome:
+def replay(text: str, trace: bool = True) -> Outcome:
     """Repeat a run from its line; the same events. ValueError, KeyError or TypeError for a wrong line."""
-    parts = line.split()
-    if len(parts) != 3:
-        raise ValueError(f"a line is 'config[+mutant] strategy argument', not {line!r}")
-    name, _, mutant = parts[0].partition("+")
-    strategy = _strategy(parts[1], parts[2])
-    with mutants()[mutant].on() if mutant else contextlib.nullcontext():
-        return execute(configs()[name], strategy, trace)
+    line = parse(text)
+    strategy = _strategy(line.strategy, line.arg)
+    with mutants()[line.mutant].on() if line.mutant else contextlib.nullcontext():
+        return execute(configs()[line.config], strategy, trace)
