@@ -19,7 +19,7 @@ TESTS    ?= tests
 
 export SIM SEED
 
-.PHONY: help sim test bench lint generate record explore replay mutants soak clean tools
+.PHONY: help sim test bench lint generate record explore replay board mutants soak clean tools
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -61,6 +61,9 @@ explore: $(VENV)/.stamp ## search the schedules: every configuration clean, ever
 
 replay: $(VENV)/.stamp ## show one explored schedule as a timeline: make replay LINE='...'
 	@$(PY) -m sw_model.explore replay '$(LINE)'
+
+board: $(VENV)/.stamp ## run the scenarios on a card: make board BDF=0000:03:00.0
+	@$(PY) -m sw_model.board --bdf '$(or $(BDF),$(error name the card: make board BDF=0000:03:00.0))'
 
 mutants: $(VENV)/.stamp ## plant every known bug and see that a test or the oracle finds it
 	@$(PY) -m pytest -q -n $(JOBS) --mutants $(TESTS)

@@ -11,6 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sw_model.device_interface import Counter, Reg
+
 
 class Transport(Protocol):
     """One device and the host memory it can reach.
@@ -43,3 +45,14 @@ class Transport(Protocol):
 
     def now(self) -> int:
         """Device time in cycles, for reports only."""
+
+
+async def read_counters(transport: Transport) -> dict[str, int]:
+    """The device's 64-bit counters, by name."""
+    out = {}
+    base = int(Reg.CNT_READS_LO)
+    for c in Counter:
+        low = await transport.read_reg(base + 8 * c)
+        high = await transport.read_reg(base + 8 * c + 4)
+        out[c.name] = high << 32 | low
+    return out

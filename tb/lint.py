@@ -17,9 +17,10 @@ from tb.tools import ROOT, file_list, verilator, verilator_env
 TOPS = {
     **{top: (top, (64, 128, 512)) for top in ("dmmu_core", "dmmu", "access_engine", "svm_device")},
     **{f"pcie_{part}": ("pcie", (128, 256, 512)) for part in ("bar", "dma_wr", "dma_rd", "msix", "rq_mux")},
+    "fpga_core": ("fpga_core", (128, 256, 512)),
 }
 #: What Yosys reads; the other tops are parts of the first.
-SYNTH_TOPS = ("svm_device", "pcie_bar", "pcie_dma_wr", "pcie_dma_rd", "pcie_msix", "pcie_rq_mux")
+SYNTH_TOPS = ("fpga_core",)
 BIN = Path(sysconfig.get_path("scripts"))
 YOSYS_CHECKS = "proc; check -assert; select -assert-none t:$dlatch t:$adlatch t:$dlatchsr"
 
@@ -48,7 +49,7 @@ def lint_verilator() -> tuple[bool, str]:
 
 def lint_verible() -> tuple[bool, str]:
     """verible-verilog-lint with the rules of rtl/.rules.verible_lint."""
-    files = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "rtl").rglob("*.v"))
+    files = sorted(str(p.relative_to(ROOT)) for room in ("rtl", "fpga") for p in (ROOT / room).rglob("*.v"))
     return _run([str(BIN / "verible-verilog-lint"), "--rules_config=rtl/.rules.verible_lint", *files])
 
 

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sw_model import device_interface as dev
 from sw_model.driver import SvmDriver
 from sw_model.engine import Engine
 from sw_model.mm import MmStruct
 from sw_model.phys import PhysMem
 from sw_model.sched import RandomStrategy
+from sw_model.transport import read_counters
 from tb import report as rep
 from tb.oracle import Oracle, check_accounting
 from tb.sim import EV_LOG, HarnessConfig, HarnessError
@@ -42,7 +42,8 @@ class Options:
     """What to run.
 
     `limit` 0 is the whole trace; `memory` in MiB; `config` a HarnessConfig preset; `device` a key of DEVICES;
-    `processes` replay the trace at once, each with a PASID and a seed of its own.
+    `processes` replay the trace at once, each with a PASID and a seed of its own; `link` "axi" is the
+    harness, "pcie" the endpoint under a root complex, with an IOMMU unless `iommu` is false.
     """
 
     trace: str = "traces/sort.svmt"
@@ -58,6 +59,8 @@ class Options:
     data_w: int = 128
     device: str = "default"
     processes: int = 1
+    link: str = "axi"
+    iommu: bool = True
     out: str = "build/sim"
 
     def dump(self) -> str:
@@ -74,9 +77,12 @@ class Session:
     """A run in progress; `report` holds the figures once it has ended, well or not."""
 
     def __init__(
-        self, options: Options, progress: Callable[[int, int, int, int], None] | None = None
+        self,
+        options: Options,
+        progress: Callable[[int, int, int, int], None] | None = None,
+        world: World | None = None,
     ) -> None:
-        """`progress(accesses, total, cycle, faults)` is called now and then.
+        """`progress(accesses, total, cycle, faults)` is called now and then. No world: it opens the harness.
 
         Raises TraceError and HarnessError.
         """
@@ -84,7 +90,7 @@ class Session:
         self.progress = progress
         self.trace = Trace(o.trace)
         waves = str(Path(o.out) / "dump.vcd") if o.waves and o.flavour == "plain" else None
-        self.world = World(
+        self.world = world or World(
             seed=o.seed,
             mem_bytes=o.memory << 20,
             strategy=RandomStrategy(o.seed, 0.05),
@@ -126,6 +132,7 @@ class Session:
     async def _main(self) -> None:
         o, world = self.options, self.world
         phys = self.phys = PhysMem(world.memory, seed=o.seed)
+        world.watch(phys)
         oracle = self.oracle = Oracle(bus_base=world.bus_base, now=lambda: world.cycle)
         oracle.watch(phys)
         driver = self.driver = SvmDriver(world.transport, phys, world.sched, mirror=o.mirror)
@@ -155,7 +162,7 @@ class Session:
         threads = [world.spawn(self._process(w), f"process{w.pasid}") for w in self.workloads]
         for thread in threads:
             await thread.join()
-        self.counters = await self._read_counters()
+        self.counters = await read_counters(world.transport)
         await engine.stop()
         await driver.remove()
         self.exited = True
@@ -169,15 +176,6 @@ class Session:
         else:
             await self.driver.detach(w.pasid)
             await w.mm.exit()
-
-    async def _read_counters(self) -> dict[str, int]:
-        out = {}
-        base = int(dev.Reg.CNT_READS_LO)
-        for c in dev.Counter:
-            low = await self.world.transport.read_reg(base + 8 * c)
-            high = await self.world.transport.read_reg(base + 8 * c + 4)
-            out[c.name] = high << 32 | low
-        return out
 
     def finish(self, error: BaseException | None = None) -> dict[str, Any]:
         """End the run and make the report; `error` is what stopped it."""
