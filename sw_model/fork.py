@@ -38,7 +38,7 @@ async def fork(mm: MmStruct, name: str | None = None) -> MmStruct:
     child = MmStruct(mm.phys, name or f"{mm.name}.child", mm.thp)
     child.mmap_base, child.start_brk, child.brk_end = mm.mmap_base, mm.start_brk, mm.brk_end
     await mm.mmap_lock.down_write()
-    await child.mmap_lock.down_write()
+    await child.mmap_lock.down_write(nested=True)
     try:
         for vma in list(mm.vma_list.all):
             if vma.vm_flags & VM_DONTCOPY:
@@ -62,7 +62,7 @@ async def _copy_page_range(child: MmStruct, mm: MmStruct, vma: Vma) -> None:
         await mmu_notifier_invalidate_range_start(r)
     for addr, e in mm.pt.leaves(vma.vm_start, vma.vm_end):
         if type(e) is int:
-            if addr & (HPAGE - 1) == 0 and addr + HPAGE <= vma.vm_end:
+            if not e & DEVP and addr & (HPAGE - 1) == 0 and addr + HPAGE <= vma.vm_end:
                 if await _copy_huge(child, mm, addr):
                     continue
             else:
@@ -70,7 +70,7 @@ async def _copy_page_range(child: MmStruct, mm: MmStruct, vma: Vma) -> None:
         stop = min(vma.vm_end, (addr & -HPAGE) + HPAGE)
         dst = child.pt.pte_alloc(addr)
         await child.page_table_lock.lock()
-        await mm.page_table_lock.lock()
+        await mm.page_table_lock.lock(nested=True)
         src = mm.pt.pte_table(addr)
         while src is not None and dst is not None and addr < stop:
             i = (addr >> 12) & 511
@@ -80,7 +80,7 @@ async def _copy_page_range(child: MmStruct, mm: MmStruct, vma: Vma) -> None:
                 child.page_table_lock.unlock()
                 await mm.phys.wait_on_page_locked(pfn)
                 await child.page_table_lock.lock()
-                await mm.page_table_lock.lock()
+                await mm.page_table_lock.lock(nested=True)
                 src = mm.pt.pte_table(addr)
                 continue
             if src[i]:
@@ -109,7 +109,8 @@ def _copy_one(child: MmStruct, mm: MmStruct, vma: Vma, src: list, dst: list, i: 
         child.set_pte(dst, i, addr, e & ~A)
         return
     if e & (EXCL | W):
-        src[i] = e = e & ~(EXCL | W)
+        e &= ~(EXCL | W)
+        mm.set_pte(src, i, addr, e)
     if e & SWAP:
         phys.swap.dup(e >> 12)
     elif e & DEVP:
@@ -118,14 +119,14 @@ def _copy_one(child: MmStruct, mm: MmStruct, vma: Vma, src: list, dst: list, i: 
         phys.add_rmap(e >> 12, child, addr)
     elif e & MIG:
         phys.add_mig(e >> 12, child, addr)
-    dst[i] = e
+    child.set_pte(dst, i, addr, e)
 
 
 async def _copy_huge(child: MmStruct, mm: MmStruct, addr: int) -> bool:
     """copy_huge_pmd; False when the leaf was split meanwhile."""
     phys = mm.phys
     await child.page_table_lock.lock()
-    await mm.page_table_lock.lock()
+    await mm.page_table_lock.lock(nested=True)
     e = mm.pt.pmd_entry(addr)
     ok = type(e) is int and e & HAS_PAGE != 0
     if ok:

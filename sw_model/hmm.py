@@ -12,9 +12,11 @@ The pages are not referenced: only the interval notifier protects them. A driver
             if mmu_interval_read_retry(sub, rng.notifier_seq): continue
             ... program the device ...
 
-Two things differ from Linux 7.3 on purpose: a request on a device-private entry of the caller's own is
-honoured (Linux returns it without looking at the request), and below a 2-MiB leaf only the pages that
-were asked for are faulted, not the rest of the page table.
+What differs from Linux 7.3 on purpose: a request on a device-private entry of the caller's own is honoured
+(Linux returns it without looking at the request); a snapshot has a poisoned page as ERROR (Linux: 0) and
+a foreign device-private PMD as 0, like a PTE (Linux: ERROR); hmm_range_fault_unlocked_timeout() restores
+the requests before it tries again; and below a 2-MiB leaf only the pages that were asked for are faulted, not
+the rest of the page table.
 """
 
 from __future__ import annotations
@@ -25,9 +27,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sw_model.fault import VM_FAULT_ERROR, VM_FAULT_OOM
-from sw_model.mmu_notifier import MmuIntervalNotifier, mmu_interval_check_retry
-from sw_model.pagetable import PAGE_SHIFT, PAGE_SIZE
+from sw_model.fault import VM_FAULT_ERROR, VM_FAULT_OOM, VM_FAULT_RETRY
+from sw_model.locking import current
+from sw_model.mmu_notifier import MmuIntervalNotifier, mmu_interval_check_retry, mmu_interval_read_begin
+from sw_model.pagetable import PAGE_SHIFT, PAGE_SIZE, PteKind
 from sw_model.sched import point
 from sw_model.vma import VM_IO, VM_PFNMAP, VM_READ, VM_WRITE
 
@@ -44,6 +47,8 @@ HMM_PFN_INOUT_FLAGS = HMM_PFN_DMA_MAPPED | HMM_PFN_P2PDMA | HMM_PFN_P2PDMA_BUS
 HMM_PFN_MASK = (1 << HMM_PFN_ORDER_SHIFT) - 1
 
 _NEED_FAULT, _NEED_WRITE = 1, 2
+#: no fault brings these back
+_UNUSABLE = (PteKind.HWPOISON, PteKind.BAD)
 
 
 class HmmRange:
@@ -89,6 +94,10 @@ class WalkBusy(Exception):
     """The walk starts again at the address that it had reached (internal -EBUSY)."""
 
 
+class WalkUnlocked(Exception):
+    """A fault has dropped mmap_lock: what the walk knows of VMAs is void."""
+
+
 class WalkFail(Exception):
     """The walk ends with `code`, a negative errno."""
 
@@ -114,6 +123,9 @@ class Walk:
         self.mm: Any = rng.notifier.mm
         self.last = rng.start
         self.may_fault = bool((rng.default_flags | rng.pfn_flags_mask) & HMM_PFN_REQ_FAULT)
+        #: faults may drop mmap_lock
+        self.unlockable = False
+        self.faulted = 0
 
     def pfns(self, addr: int, end: int) -> NDArray[np.uint64]:
         """The caller's pfns of [addr, end), as a view."""
@@ -162,50 +174,60 @@ class Walk:
             raise WalkFail(-errno.EPERM)
         self.last = addr
         for a in range(addr, end, PAGE_SIZE):
-            ret = await self.mm.handle_mm_fault(vma, a, write)
+            retry = {"allow_retry": True} if self.unlockable else {}
+            ret = await self.mm.handle_mm_fault(vma, a, write, **retry)
+            if ret & VM_FAULT_RETRY:
+                raise WalkUnlocked
             if ret & VM_FAULT_ERROR:
                 raise WalkFail(-errno.ENOMEM if ret & VM_FAULT_OOM else -errno.EFAULT)
+            self.faulted += 1
         raise WalkBusy
 
+    def cpu_flags(self, pte: Any) -> int:
+        """pte_to_hmm_pfn_flags(): what a device could do through the entry; 0 for nothing."""
+        kind = pte.kind
+        if kind is PteKind.PRESENT:
+            flags = HMM_PFN_VALID | (HMM_PFN_WRITE if pte.writable else 0)
+        elif kind is PteKind.ZERO:
+            flags = HMM_PFN_VALID
+        elif kind is PteKind.DEVICE_PRIVATE and self.own(pte):
+            flags = HMM_PFN_VALID | (HMM_PFN_WRITE if pte.writable else 0)
+        else:
+            return 0
+        return flags | pte.order << HMM_PFN_ORDER_SHIFT
+
+    def own(self, pte: Any) -> bool:
+        """hmm_is_device_private_entry(): is the device-private page the caller's?"""
+        owner = self.rng.dev_private_owner
+        return owner is not None and pte.owner is owner
+
     async def entry(self, vma: Any, addr: int, stop: int) -> int:
-        """One leaf entry at `addr` (hmm_vma_handle_pte/_pmd); the address after what was stored."""
+        """One leaf at `addr` (hmm_vma_handle_pte/_pmd, walk_pud, walk_hugetlb); where what it stored ends."""
         await point("pte", self.mm)
         pte = self.mm.pte(addr)
-        kind = pte.kind.name
+        flags = self.cpu_flags(pte)
         end = addr + PAGE_SIZE
-        if kind in ("PRESENT", "ZERO"):
-            flags = HMM_PFN_VALID | (HMM_PFN_WRITE if pte.writable and kind == "PRESENT" else 0)
-            flags |= pte.order << HMM_PFN_ORDER_SHIFT
-        else:
-            flags = 0
-        if pte.order and kind in ("PRESENT", "ZERO", "PROTNONE"):
+        if pte.order:
             end = min(stop, pte.base + (PAGE_SIZE << pte.order))
-            need = self.need_range(addr, end, flags)
-            if need:
-                await self.fault(vma, addr, end, need)
-            if flags:
-                self.fill_run(addr, end, pte.pfn, flags)
-            else:
-                self.fill(addr, end, 0)
-            return end
-        own = kind == "DEVICE_PRIVATE" and getattr(pte, "owner", None) is self.rng.dev_private_owner
-        if own and self.rng.dev_private_owner is not None:
-            flags = HMM_PFN_VALID | (HMM_PFN_WRITE if pte.writable else 0)
         need = self.need_range(addr, end, flags)
         if need:
-            if kind == "MIGRATION":
+            if pte.kind is PteKind.MIGRATION:
                 self.last = addr
                 await self.mm.migration_entry_wait(addr)
                 raise WalkBusy
-            if kind == "HWPOISON":
+            if pte.kind in _UNUSABLE:
                 raise WalkFail(-errno.EFAULT)
             await self.fault(vma, addr, end, need)
         if getattr(pte, "special", False):
             if self.need_range(addr, end, 0):
                 raise WalkFail(-errno.EFAULT)
             self.fill(addr, end, HMM_PFN_ERROR)
+        elif flags and end - addr > PAGE_SIZE:
+            self.fill_run(addr, end, pte.pfn, flags)
+        elif flags:
+            self.fill(addr, end, pte.pfn | flags)
         else:
-            self.fill(addr, end, (pte.pfn | flags) if flags else 0)
+            self.fill(addr, end, HMM_PFN_ERROR if pte.kind in _UNUSABLE else 0)
         return end
 
     async def run(self, addr: int, end: int) -> None:
@@ -240,10 +262,58 @@ async def hmm_range_fault(rng: HmmRange) -> int:
     - -EFAULT: a requested page has no mapping that a device can use. -EPERM: write to a read-only VMA.
     - -ENOMEM: a fault found no memory. -EINVAL: empty or unaligned range.
     """
-    if rng.start >= rng.end or (rng.start | rng.end) & (PAGE_SIZE - 1):
+    if _bad_range(rng):
         return -errno.EINVAL
     walk = Walk(rng)
     walk.mm.mmap_lock.assert_held()
+    return await _walk(walk)
+
+
+async def hmm_range_fault_unlocked_timeout(rng: HmmRange, timeout_ns: int = 0) -> int:
+    """hmm_range_fault_unlocked_timeout(): with read section, mmap_lock and retries of its own.
+
+    The caller holds no mmap_lock and a reference to the mm's users. Faults may drop the lock. As
+    hmm_range_fault(), with rng.notifier_seq to be checked by mmu_interval_read_retry(); -EBUSY only after
+    `timeout_ns` (0: never) without a fault that made progress.
+    """
+    if _bad_range(rng):
+        return -errno.EINVAL
+    mm: Any = rng.notifier.mm
+    requests = rng.pfns.copy()
+    clock = (await current()).sched.clock
+    deadline = clock.now() + timeout_ns
+    while True:
+        rng.notifier_seq = await mmu_interval_read_begin(rng.notifier)
+        await mm.mmap_lock.down_read()
+        walk = Walk(rng)
+        walk.unlockable = True
+        try:
+            ret = await _walk(walk)
+        except WalkUnlocked:
+            ret = -errno.EBUSY
+        else:
+            mm.mmap_lock.up_read()
+        if ret != -errno.EBUSY:
+            return ret
+        if walk.faulted:
+            deadline = clock.now() + timeout_ns
+        elif timeout_ns and clock.now() >= deadline:
+            return ret
+        restore_requests(rng, requests)
+
+
+def restore_requests(rng: HmmRange, requests: NDArray[np.uint64]) -> None:
+    """Undo the outputs of a walk: what it stored is not to be taken for requests. Sticky flags stay."""
+    rng.pfns &= np.uint64(HMM_PFN_INOUT_FLAGS)
+    rng.pfns |= requests
+
+
+def _bad_range(rng: HmmRange) -> bool:
+    return rng.start >= rng.end or bool((rng.start | rng.end) & (PAGE_SIZE - 1))
+
+
+async def _walk(walk: Walk) -> int:
+    rng = walk.rng
     while True:
         if await mmu_interval_check_retry(rng.notifier, rng.notifier_seq):
             return -errno.EBUSY

@@ -2,20 +2,16 @@
 
 Taking is `async` (another CPU may run before it, and it may sleep); releasing is a plain call that never
 switches: `await lock.lock()` ... `lock.unlock()`, or `async with lock`. Everything that another thread
-can observe has a `point` before it.
+can observe has a `point` before it. The lock validator (`lockdep`) watches every lock.
 """
 
 from __future__ import annotations
 
-import types
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from sw_model.sched import WAIT, Thread, WaitQueue, point
-
-
-class KernelBug(AssertionError):
-    """BUG_ON(), WARN_ON() or a lockdep report: the model's code broke a rule of the kernel."""
+from sw_model import lockdep, sched
+from sw_model.sched import KernelBug, SpinQueue, Thread, WaitQueue, point
 
 
 class UseAfterFree(KernelBug):
@@ -53,11 +49,23 @@ def _freed_name(obj: object) -> str:
 def kfree(obj: object) -> None:
     """kfree(): from now on any access to an attribute of `obj` raises UseAfterFree, and so does kfree().
 
-    For objects of a plain class (with a `__dict__`).
+    For objects of a plain class (with a `__dict__`). Its locks, wait queues and counts are part of it.
+    Raises KernelBug when the running thread holds one of them.
     """
     if isinstance(obj, _Poisoned):
         raise UseAfterFree(f"double free of a {_freed_name(obj)}")
-    obj.__dict__["_freed_name"] = type(obj).__name__
+    name = type(obj).__name__
+    thread = sched.running
+    for field, value in obj.__dict__.items():
+        if isinstance(value, _EMBEDDED):
+            if thread is not None and value in thread.locks:
+                raise KernelBug(f"{thread.name} frees a {name} and holds its {field}")
+            _poison(value, f"{name}.{field}")
+    _poison(obj, name)
+
+
+def _poison(obj: object, name: str) -> None:
+    obj.__dict__["_freed_name"] = name
     object.__setattr__(obj, "__class__", _Poisoned)
 
 
@@ -66,49 +74,37 @@ def is_freed(obj: object) -> bool:
     return isinstance(obj, _Poisoned)
 
 
-class _Probe:
-    """Stands in for a wait queue: it sees who waits and lets it go on at once."""
-
-    def __init__(self) -> None:
-        self.thread: Thread | None = None
-        self.waiters = self
-
-    def append(self, t: Thread) -> None:
-        """What the scheduler does with a thread that goes to sleep."""
-        self.thread = t
-        t.blocked_on = None
-        t.sched.runnable.append(t)
-
-
-@types.coroutine
-def _probe(p: _Probe) -> Generator[tuple, None, None]:
-    yield (WAIT, p, None)
-
-
 async def current() -> Thread:
     """The running thread (current); a place where the scheduler may switch."""
-    p = _Probe()
-    await _probe(p)
-    assert p.thread is not None
-    return p.thread
+    await point("current")
+    assert sched.running is not None
+    return sched.running
 
 
 class Mutex:
     """struct mutex. `async with mutex:` or lock()/trylock()/unlock()."""
 
     kind = "mutex"
+    #: taking it may sleep; holding it forbids sleeping
+    sleeps, atomic = True, False
+    _queue: type[WaitQueue] = WaitQueue
 
     def __init__(self, name: str = "") -> None:
         self.name = name
         self.held = False
-        self._wq = WaitQueue(name or self.kind)
+        self._wq = self._queue(name or self.kind)
 
-    async def lock(self) -> None:
-        """mutex_lock()/spin_lock(): sleeps (spins) until free; taking it twice is a deadlock."""
+    async def lock(self, nested: bool = False) -> None:
+        """mutex_lock()/spin_lock(): sleeps (spins) until free. `nested`: another of its class may be held."""
+        t = sched.running
+        if t is not None and t.locks:
+            lockdep.taking(t, self, nested)
         await point("lock", self)
         while self.held:
             await self._wq.wait(self._free)
         self.held = True
+        if t is not None:
+            t.locks.append(self)
 
     async def trylock(self) -> bool:
         """mutex_trylock(): True when the lock was free and is now held."""
@@ -116,13 +112,21 @@ class Mutex:
         if self.held:
             return False
         self.held = True
+        if sched.running is not None:
+            sched.running.locks.append(self)
         return True
 
     def unlock(self) -> None:
-        """mutex_unlock(). Raises KernelBug when not held."""
+        """mutex_unlock(). Raises KernelBug when not held, or by another thread."""
         if not self.held:
             raise KernelBug(f"unlock of {self.kind} {self.name!r} that is not held")
         self.held = False
+        t = sched.running
+        if t is not None:
+            if t.locks and t.locks[-1] is self:
+                t.locks.pop()
+            else:
+                lockdep.released(t, self)
         if self._wq.waiters:
             self._wq.wake_all()
 
@@ -144,9 +148,11 @@ class Mutex:
 
 
 class SpinLock(Mutex):
-    """spinlock_t. The holder must not sleep; the model does not check that."""
+    """spinlock_t. The holder must not sleep."""
 
     kind = "spinlock"
+    sleeps, atomic = False, True
+    _queue = SpinQueue
 
 
 class _Reader:
@@ -174,6 +180,8 @@ class _Writer:
 class RwSem:
     """struct rw_semaphore. A waiting writer holds back new readers, so a nested down_read() may deadlock."""
 
+    sleeps, atomic = True, False
+
     def __init__(self, name: str = "") -> None:
         self.name = name
         self.readers = 0
@@ -199,10 +207,15 @@ class RwSem:
 
     async def down_read(self) -> None:
         """down_read(): sleeps while a writer holds it or waits for it."""
+        t = sched.running
+        if t is not None and t.locks:
+            lockdep.taking(t, self)
         await point("lock", self)
         while not self._read_free():
             await self._wq.wait(self._read_free)
         self.readers += 1
+        if t is not None:
+            t.locks.append(self)
 
     async def down_read_trylock(self) -> bool:
         """down_read_trylock(): True when it is now held shared."""
@@ -210,16 +223,27 @@ class RwSem:
         if self.writer:
             return False
         self.readers += 1
+        if sched.running is not None:
+            sched.running.locks.append(self)
         return True
 
     def up_read(self) -> None:
         """up_read(). Raises KernelBug when not held shared."""
         warn_on(self.readers <= 0, f"up_read of {self.name!r} that is not held")
         self.readers -= 1
+        t = sched.running
+        if t is not None:
+            if t.locks and t.locks[-1] is self:
+                t.locks.pop()
+            else:
+                lockdep.released(t, self)
         self._wake()
 
-    async def down_write(self) -> None:
-        """down_write(): sleeps until nobody holds it."""
+    async def down_write(self, nested: bool = False) -> None:
+        """down_write(): sleeps until nobody holds it. `nested`: another of its class may be held."""
+        t = sched.running
+        if t is not None and t.locks:
+            lockdep.taking(t, self, nested)
         await point("lock", self)
         if not self._write_free():
             self.waiting_writers += 1
@@ -229,6 +253,8 @@ class RwSem:
             finally:
                 self.waiting_writers -= 1
         self.writer = True
+        if t is not None:
+            t.locks.append(self)
 
     async def down_write_trylock(self) -> bool:
         """down_write_trylock(): True when it is now held exclusively."""
@@ -236,12 +262,16 @@ class RwSem:
         if not self._write_free():
             return False
         self.writer = True
+        if sched.running is not None:
+            sched.running.locks.append(self)
         return True
 
     def up_write(self) -> None:
         """up_write(). Raises KernelBug when not held exclusively."""
         warn_on(not self.writer, f"up_write of {self.name!r} that is not held")
         self.writer = False
+        if sched.running is not None:
+            lockdep.released(sched.running, self)
         self._wake()
 
     def downgrade_write(self) -> None:
@@ -304,6 +334,9 @@ class Kref:
         return f"<kref {self.name} {self.value}>"
 
 
+#: what is part of the object that holds it
+_EMBEDDED = (Mutex, RwSem, Kref, WaitQueue)
+
 _Delayed = tuple[set[int], Callable[[], Awaitable[None]], Thread]
 
 
@@ -313,6 +346,8 @@ class Srcu:
     A callback runs in a thread of its own as soon as its grace period allows (the earliest legal moment);
     the scheduler decides when that thread gets on.
     """
+
+    sleeps, atomic = False, False
 
     def __init__(self, name: str = "srcu") -> None:
         self.name = name
@@ -324,6 +359,11 @@ class Srcu:
 
     async def read_lock(self) -> int:
         """srcu_read_lock(): a token for read_unlock()."""
+        t = sched.running
+        if t is not None:
+            if t.locks and self not in t.locks:
+                lockdep.taking(t, self, nested=True)
+            t.locks.append(self)
         await point("srcu", self)
         self._next += 1
         self._active.add(self._next)
@@ -332,6 +372,8 @@ class Srcu:
     def read_unlock(self, token: int) -> None:
         """srcu_read_unlock(). Raises KernelBug for a token that is not held."""
         warn_on(token not in self._active, f"srcu_read_unlock of {self.name!r} without lock")
+        if sched.running is not None:
+            lockdep.released(sched.running, self)
         self._active.discard(token)
         if self._delayed:
             ready: list[_Delayed] = []
@@ -346,7 +388,9 @@ class Srcu:
             self._wq.wake_all()
 
     async def synchronize(self) -> None:
-        """synchronize_srcu(): sleeps until every reader that was inside has left."""
+        """synchronize_srcu(): sleeps until every reader that was inside has left; KernelBug in a reader."""
+        if sched.running is not None and sched.running.locks:
+            lockdep.taking(sched.running, self)
         await point("srcu", self)
         before = set(self._active)
         while before & self._active:

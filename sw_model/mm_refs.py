@@ -6,7 +6,10 @@ one mm_count. The real mm and the small ones of the explorer and the tests count
 
 from __future__ import annotations
 
-from sw_model.locking import warn_on
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from sw_model.locking import current, warn_on
 from sw_model.sched import point
 
 
@@ -18,6 +21,8 @@ class MmRefs:
     def __init__(self) -> None:
         self.mm_users = 1
         self.mm_count = 1
+        #: hmm_mm_destroy(), which __mmdrop() calls where a version of HMM has one
+        self.hmm_mm_destroy: Callable[[Any], Awaitable[None]] | None = None
 
     async def exit_mmap(self) -> None:
         """The last user is gone: tear the address space down."""
@@ -47,8 +52,22 @@ class MmRefs:
         warn_on(self.mm_users <= 0, f"mmput of dead {self.name} (underflow)")
         self.mm_users -= 1
         if self.mm_users == 0:
-            await self.exit_mmap()
-            await self.mmdrop()
+            await self._last_user()
+
+    async def mmput_async(self) -> None:
+        """mmput_async(): as mmput(), but another thread tears the address space down.
+
+        For callers with locks that exit_mmap() needs.
+        """
+        await point("mm_users", self)
+        warn_on(self.mm_users <= 0, f"mmput of dead {self.name} (underflow)")
+        self.mm_users -= 1
+        if self.mm_users == 0:
+            (await current()).sched.spawn(self._last_user(), "mmput_async")
+
+    async def _last_user(self) -> None:
+        await self.exit_mmap()
+        await self.mmdrop()
 
     async def mmgrab(self) -> None:
         """mmgrab(): keep struct mm_struct, not its memory."""
@@ -62,4 +81,6 @@ class MmRefs:
         warn_on(self.mm_count <= 0, f"mmdrop of freed {self.name} (underflow)")
         self.mm_count -= 1
         if self.mm_count == 0:
+            if self.hmm_mm_destroy is not None:
+                await self.hmm_mm_destroy(self)
             self.free_mm()

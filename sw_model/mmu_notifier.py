@@ -18,12 +18,11 @@ from collections.abc import Awaitable, Callable
 from enum import IntEnum
 from typing import Any, Protocol
 
-from sw_model.locking import RwSem, SpinLock, Srcu, warn_on
-from sw_model.sched import WaitQueue, point
+from sw_model.lockdep import INVALIDATE_START, NON_BLOCK
+from sw_model.locking import RwSem, SpinLock, Srcu, kfree, warn_on
+from sw_model.sched import WaitQueue, point, signal_pending
 
 ULONG_MAX = (1 << 64) - 1
-#: the second pass of an interval notifier
-Finish = Callable[[], Awaitable[None]]
 
 
 class MmuNotifyEvent(IntEnum):
@@ -114,11 +113,13 @@ class MmuIntervalNotifierOps:
     upon return the device no longer uses the range. False only when the range is not blockable and it would
     block.
 
-    Two passes: `async invalidate_start(sub, range, cur_seq) -> (bool, finish)`, where `finish`, if not None,
-    is a coroutine function awaited after every notifier has started.
+    Two passes: `async invalidate_start(sub, range, cur_seq) -> (bool, final)` takes the place of
+    invalidate(). A `final` (MmuIntervalNotifierFinish) goes to `async invalidate_finish(final)` once every
+    notifier has started: the first pass sets the sequence and starts the flush, the second waits for it.
     """
 
-    invalidate_start: Callable[..., Awaitable[tuple[bool, Finish | None]]] | None = None
+    invalidate_start: Callable[..., Awaitable[tuple[bool, MmuIntervalNotifierFinish | None]]] | None = None
+    invalidate_finish: Callable[..., Awaitable[None]] | None = None
 
     async def invalidate(self, sub: MmuIntervalNotifier, range_: MmuNotifierRange, cur_seq: int) -> bool:
         """Stop using the range."""
@@ -136,6 +137,13 @@ class MmuIntervalNotifier:
         self.invalidate_seq = 0
         self.in_tree = False
         self.deferred = False
+
+
+class MmuIntervalNotifierFinish:
+    """struct mmu_interval_notifier_finish: for the second pass of `notifier`. Embed or subclass it."""
+
+    def __init__(self) -> None:
+        self.notifier: Any = None
 
 
 class NotifierSubscriptions:
@@ -220,19 +228,22 @@ def mmu_notifier_subscriptions_destroy(mm: Mm) -> None:
         warn_on(subs.itree or subs.deferred_list, "mm freed with an interval notifier")
         warn_on(subs.active_invalidate_ranges, "mm freed during an invalidation")
         mm.notifier_subscriptions = None
+        kfree(subs)
 
 
 # ---- registration ----------------------------------------------------------------------------------------
 
 
 async def mmu_notifier_register_locked(subscription: MmuNotifier | None, mm: Mm) -> int:
-    """__mmu_notifier_register(): the caller holds mmap_lock for writing. 0.
+    """__mmu_notifier_register(): the caller holds mmap_lock for writing. 0, or -EINTR if it has been killed.
 
     Pins the mm (mmgrab) until unregister. With None it only enables interval notifiers.
     """
     mm.mmap_lock.assert_write_held()
     warn_on(mm.mm_users <= 0, "notifier registered on an mm without users")
     subs = _subscriptions(mm)
+    if signal_pending():
+        return -errno.EINTR
     if subscription is not None:
         await mm.mmgrab()
     # mm_take_all_locks(): no invalidation that began before may end, or still change PTEs, afterwards.
@@ -247,7 +258,7 @@ async def mmu_notifier_register_locked(subscription: MmuNotifier | None, mm: Mm)
 
 
 async def mmu_notifier_register(subscription: MmuNotifier | None, mm: Mm) -> int:
-    """mmu_notifier_register(): takes mmap_lock for writing. 0."""
+    """mmu_notifier_register(): takes mmap_lock for writing. 0, or -EINTR if it has been killed."""
     async with mm.mmap_lock.write():
         return await mmu_notifier_register_locked(subscription, mm)
 
@@ -256,7 +267,7 @@ async def mmu_notifier_get_locked(ops: MmuNotifierOps, mm: Mm) -> MmuNotifier | 
     """mmu_notifier_get_locked(): the notifier of (mm, ops), made by ops.alloc_notifier() at first.
 
     The caller holds mmap_lock for writing and drops the result with mmu_notifier_put(). -ENOMEM if the
-    allocation fails.
+    allocation fails, -EINTR if it has been killed.
     """
     mm.mmap_lock.assert_write_held()
     subs = _subscriptions(mm)
@@ -272,12 +283,16 @@ async def mmu_notifier_get_locked(ops: MmuNotifierOps, mm: Mm) -> MmuNotifier | 
     if subscription is None:
         return -errno.ENOMEM
     subscription.ops = ops
-    await mmu_notifier_register_locked(subscription, mm)
+    ret = await mmu_notifier_register_locked(subscription, mm)
+    if ret:
+        assert ops.free_notifier is not None
+        await ops.free_notifier(subscription)
+        return ret
     return subscription
 
 
 async def mmu_notifier_get(ops: MmuNotifierOps, mm: Mm) -> MmuNotifier | int:
-    """mmu_notifier_get(): takes mmap_lock for writing. A notifier, or -ENOMEM."""
+    """mmu_notifier_get(): takes mmap_lock for writing. A notifier, or the error of get_locked."""
     async with mm.mmap_lock.write():
         return await mmu_notifier_get_locked(ops, mm)
 
@@ -356,7 +371,9 @@ async def mmu_interval_notifier_insert_locked(
     """mmu_interval_notifier_insert_locked(): the caller holds mmap_lock for writing; see insert."""
     mm.mmap_lock.assert_write_held()
     if not _subscriptions(mm).has_itree:
-        await mmu_notifier_register_locked(None, mm)
+        ret = await mmu_notifier_register_locked(None, mm)
+        if ret:
+            return ret
     return await _interval_insert(sub, mm, start, length, ops)
 
 
@@ -366,10 +383,12 @@ async def mmu_interval_notifier_insert(
     """mmu_interval_notifier_insert(): watch `length` bytes from `start`. The caller holds an mm_users
     reference.
 
-    0, or -EOVERFLOW for an empty or wrapping range, -EINVAL when the mm has no users.
+    0, or -EOVERFLOW for an empty or wrapping range, -EINVAL when the mm has no users, -EINTR if killed.
     """
     if not _subscriptions(mm).has_itree:
-        await mmu_notifier_register(None, mm)
+        ret = await mmu_notifier_register(None, mm)
+        if ret:
+            return ret
     return await _interval_insert(sub, mm, start, length, ops)
 
 
@@ -377,6 +396,10 @@ async def _interval_insert(
     sub: MmuIntervalNotifier, mm: Mm, start: int, length: int, ops: MmuIntervalNotifierOps
 ) -> int:
     subs = _subscriptions(mm)
+    warn_on(
+        ops.invalidate_start is not None and ops.invalidate_finish is None,
+        "a first pass without a second one",
+    )
     if length <= 0 or start + length - 1 > ULONG_MAX:
         return -errno.EOVERFLOW
     if mm.mm_users <= 0:
@@ -406,6 +429,7 @@ async def mmu_interval_notifier_remove(sub: MmuIntervalNotifier) -> None:
 
     Sleeps while the tree is invalidated: not from a callback, not with a lock that callbacks take.
     """
+    INVALIDATE_START.touch()
     mm = sub.mm
     subs = mm.notifier_subscriptions
     seq = 0
@@ -443,6 +467,7 @@ async def mmu_interval_read_begin(sub: MmuIntervalNotifier) -> int:
 
     Sleeps uninterruptibly: not with the driver's lock held. The result is odd.
     """
+    INVALIDATE_START.touch()
     subs = sub.mm.notifier_subscriptions
     async with subs.lock:
         seq = sub.invalidate_seq
@@ -509,27 +534,46 @@ async def _itree_end(subs: NotifierSubscriptions) -> None:
 async def _itree_invalidate(subs: NotifierSubscriptions, range_: MmuNotifierRange, last: int) -> int:
     """mn_itree_invalidate(): 0, or -EAGAIN with everything undone."""
     sub, seq = await _itree_start(subs, range_.start, last)
-    finishes: list[Finish] = []
+    finals: list[MmuIntervalNotifierFinish] = []
     ret = 0
+    if not range_.blockable:
+        NON_BLOCK.acquire()
     while sub is not None:
-        ops = sub.ops
-        assert ops is not None
-        if ops.invalidate_start is not None:
-            ok, finish = await ops.invalidate_start(sub, range_, seq)
-            if finish is not None:
-                finishes.append(finish)
-        else:
-            ok = await ops.invalidate(sub, range_, seq)
-        if not ok:
+        if not await _itree_call(sub, range_, seq, finals):
             warn_on(range_.blockable, "a blockable invalidation was refused")
             ret = -errno.EAGAIN
             break
         sub = subs.tree_next(sub, range_.start, last)
-    for finish in finishes:
-        await finish()
+    if finals:
+        await _itree_finish(finals)
+    if not range_.blockable:
+        NON_BLOCK.release()
     if ret:
         await _itree_end(subs)
     return ret
+
+
+async def _itree_call(
+    sub: MmuIntervalNotifier, range_: MmuNotifierRange, seq: int, finals: list[MmuIntervalNotifierFinish]
+) -> bool:
+    """One notifier: its only pass, or the first of two."""
+    ops = sub.ops
+    assert ops is not None
+    if ops.invalidate_start is None:
+        return await ops.invalidate(sub, range_, seq)
+    ok, final = await ops.invalidate_start(sub, range_, seq)
+    if ok and final is not None:
+        final.notifier = sub
+        finals.append(final)
+    return ok
+
+
+async def _itree_finish(finals: list[MmuIntervalNotifierFinish]) -> None:
+    """mn_itree_finish_pass(): the second pass, in the order of the first."""
+    for final in finals:
+        finish = final.notifier.ops.invalidate_finish
+        assert finish is not None
+        await finish(final)
 
 
 async def _hlist_call(subs: NotifierSubscriptions, name: str, arg: Any) -> None:
@@ -551,7 +595,11 @@ async def _hlist_start(subs: NotifierSubscriptions, range_: MmuNotifierRange) ->
     while node is not None:
         ops = node.ops
         if ops is not None and ops.invalidate_range_start is not None:
+            if not range_.blockable:
+                NON_BLOCK.acquire()
             r = await ops.invalidate_range_start(node, range_)
+            if not range_.blockable:
+                NON_BLOCK.release()
             if r:
                 warn_on(range_.blockable or r != -errno.EAGAIN, f"invalidate_range_start returned {r}")
                 paired = ops.invalidate_range_end is None or ops.end_after_failed_start
@@ -573,6 +621,7 @@ async def mmu_notifier_invalidate_range_start(range_: MmuNotifierRange) -> int:
     subs = _subscriptions(range_.mm)
     subs.sections += 1
     ret = 0
+    INVALIDATE_START.acquire()
     if subs.has_itree:
         ret = await _itree_invalidate(subs, range_, range_.end - 1)
     if not ret and subs.first is not None:
@@ -580,6 +629,7 @@ async def mmu_notifier_invalidate_range_start(range_: MmuNotifierRange) -> int:
         if ret and subs.has_itree:
             # Without it the count stays up for ever and every later reader hangs.
             await _itree_end(subs)
+    INVALIDATE_START.release()
     if ret:
         _section_done(subs)
     return ret
@@ -591,9 +641,11 @@ async def mmu_notifier_invalidate_range_end(range_: MmuNotifierRange) -> None:
     if subs.has_itree:
         await _itree_end(subs)
     if subs.first is not None:
+        INVALIDATE_START.acquire()
         token = await subs.srcu.read_lock()
         await _hlist_call(subs, "invalidate_range_end", range_)
         subs.srcu.read_unlock(token)
+        INVALIDATE_START.release()
     _section_done(subs)
 
 

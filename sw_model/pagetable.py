@@ -29,12 +29,13 @@ MIG = 0x100  # migration entry; W tells a writable one
 EXCL = 0x200  # in swap and migration entries: the anonymous page was exclusive
 DEVP = 0x400  # a device-private page, counted and reverse-mapped; W tells a writable one
 DEVX = 0x800  # a page that a device has exclusively, counted and reverse-mapped
+HWPOISON = 0x40  # below a PMD, where PS has no meaning: the page is broken
 HAS_PAGE = P | PN
 DEVICE = DEVP | DEVX
 
 
 class PteKind(IntEnum):
-    """What an entry is. HWPOISON is never produced by this model."""
+    """What an entry is. MARKER (uffd-wp) and BAD (pmd_bad) are never produced by this model."""
 
     NONE = 0
     PRESENT = 1
@@ -45,6 +46,8 @@ class PteKind(IntEnum):
     DEVICE_PRIVATE = 6
     DEVICE_EXCLUSIVE = 7
     HWPOISON = 8
+    MARKER = 9
+    BAD = 10
 
 
 class Pte(NamedTuple):
@@ -73,6 +76,8 @@ def pte_kind(e: int) -> PteKind:
         return PteKind.PROTNONE
     if e & DEVICE:
         return PteKind.DEVICE_PRIVATE if e & DEVP else PteKind.DEVICE_EXCLUSIVE
+    if e & HWPOISON:
+        return PteKind.HWPOISON
     return PteKind.MIGRATION if e & MIG else PteKind.SWAP
 
 
@@ -148,7 +153,7 @@ class PageTable:
         if e & HAS_PAGE:
             return Pte(kind, (e >> 12) + sub, bool(e & W), bool(e & D), bool(e & A), order, base)
         if e & DEVICE:
-            return Pte(kind, e >> 12, bool(e & W), False, False, order, base)
+            return Pte(kind, (e >> 12) + sub, bool(e & W), False, False, order, base)
         return Pte(kind, -1, False, False, False, order, base)
 
     def leaves(self, start: int, end: int) -> Iterator[tuple[int, int | list]]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sw_model.lockdep import FS_RECLAIM
 from sw_model.locking import KernelBug
 from sw_model.pagetable import HPAGE_NR, PAGE_SIZE
 from sw_model.sched import WaitQueue, point
@@ -24,9 +25,10 @@ PG_ANON, PG_EXCL, PG_SWAPCACHE, PG_DIRTY = 0x1, 0x2, 0x4, 0x8
 PG_FILE, PG_KSM, PG_RESERVED, PG_LAZYFREE = 0x10, 0x20, 0x40, 0x80
 PG_HUGE = 0x100
 PG_ZONE_DEVICE, PG_DEVICE_PRIVATE = 0x200, 0x400
+PG_HUGETLB, PG_HWPOISON = 0x800, 0x1000
 POISON_FREE = 0x6B
 HOOKS = (
-    "on_frame_alloc", "on_frame_free", "on_pte_set", "on_pte_clear",
+    "on_frame_alloc", "on_frame_free", "on_pte_set", "on_pte_clear", "on_device_pte",
     "on_mm_create", "on_mm_release", "on_mm_free",
 )  # fmt: skip
 
@@ -35,8 +37,10 @@ class PhysMem:
     """All memory of the host.
 
     `memory`: uint8, C-contiguous, writable. Frames `first_pfn` .. `first_pfn + nr_frames` are managed; a pfn
-    is a byte offset in `memory` >> 12. `swap_slots`: size of the swap device in pages (default: as many as
-    frames). `reuse_window`: a page comes from the last so many freed ones, chosen by `seed`.
+    is a byte offset in `memory` >> 12. The last `device_frames` frames of `memory` are not managed: they are
+    the aperture of the devices' own memory (devmem.DevPagemap). `swap_slots`: size of the swap device in
+    pages (default: as many as frames). `reuse_window`: a page comes from the last so many freed ones, chosen
+    by `seed`.
     """
 
     def __init__(
@@ -48,8 +52,9 @@ class PhysMem:
         swap_slots: int | None = None,
         reuse_window: int = 4,
         direct_reclaim: bool = True,
+        device_frames: int = 0,
     ) -> None:
-        total = memory.size // PAGE_SIZE
+        total = memory.size // PAGE_SIZE - device_frames
         n = total - first_pfn if nr_frames is None else nr_frames
         assert memory.dtype == np.uint8 and memory.flags.c_contiguous and 0 < n <= total - first_pfn
         self.memory = memory
@@ -58,17 +63,20 @@ class PhysMem:
         self.rng = random.Random(seed)
         self.reuse_window = max(1, reuse_window)
         self.direct_reclaim = direct_reclaim
-        size = self.end_pfn
+        #: the aperture: [device_pfn, device_end), and what is taken of it as (first pfn, frames)
+        self.device_pfn = total
+        self.device_end = size = total + device_frames
+        self._device_used: list[tuple[int, int]] = []
         self.refcount = np.zeros(size, np.int32)
         self.mapcount = np.zeros(size, np.int32)
         self.flags = np.zeros(size, np.uint32)
         self.head = np.arange(size, dtype=np.int32)
         self._is_free = bytearray(size)
-        self._is_free[first_pfn:] = b"\1" * n
+        self._is_free[first_pfn : self.end_pfn] = b"\1" * n
         self._stack = list(range(self.end_pfn - 1, first_pfn - 1, -1))
         self._block_free = [0] * ((size + HPAGE_NR - 1) // HPAGE_NR)
         for b in range(len(self._block_free)):
-            lo, hi = max(b * HPAGE_NR, first_pfn), min((b + 1) * HPAGE_NR, size)
+            lo, hi = max(b * HPAGE_NR, first_pfn), min((b + 1) * HPAGE_NR, self.end_pfn)
             self._block_free[b] = max(0, hi - lo)
         self.nr_free = n
         self._locked: dict[int, WaitQueue] = {}
@@ -78,6 +86,7 @@ class PhysMem:
         self.rmap_mig: dict[int, list[tuple[Any, int]]] = {}
         self.mapping: dict[int, tuple[Any, int]] = {}  # page cache: pfn -> (File, index)
         self.slot_of: dict[int, int] = {}  # swap cache: pfn -> slot
+        self.hugetlb: Any = None  # the pool (hugetlb.HugetlbPool)
         self.pgmaps: list[Any] = []  # device memory (devmem.DevPagemap)
         self.swap = SwapArea(n if swap_slots is None else swap_slots)
         self.stats = dict.fromkeys(
@@ -89,6 +98,7 @@ class PhysMem:
         self.on_frame_free: Callable | None
         self.on_pte_set: Callable | None
         self.on_pte_clear: Callable | None
+        self.on_device_pte: Callable | None
         self.on_mm_create: Callable | None
         self.on_mm_release: Callable | None
         self.on_mm_free: Callable | None
@@ -143,6 +153,7 @@ class PhysMem:
         Reclaims directly when memory is short, so that it may send invalidations: not for use under a
         spinlock, nor between invalidate_range_start and _end.
         """
+        FS_RECLAIM.touch()
         await point("alloc", self)
         pfn = self.alloc_page_nowait()
         tries = 0
@@ -150,7 +161,9 @@ class PhysMem:
             from sw_model.reclaim import reclaim_pages
 
             tries += 1
-            if not await reclaim_pages(self, 16) and tries > 2:
+            with FS_RECLAIM:
+                reclaimed = await reclaim_pages(self, 16)
+            if not reclaimed and tries > 2:
                 break
             pfn = self.alloc_page_nowait()
         if zero and pfn >= 0:
@@ -191,6 +204,24 @@ class PhysMem:
         for p in range(pfn, pfn + nr):
             self.put_page(p)
 
+    def alloc_device(self, nr: int, align: int = 1) -> int:
+        """`nr` contiguous frames of the aperture, aligned to `align` frames (request_free_mem_region).
+
+        Raises OSError(ENOMEM).
+        """
+        pfn = -(-self.device_pfn // align) * align
+        for first, n in [*self._device_used, (self.device_end, 0)]:
+            if pfn + nr <= first:
+                self._device_used = sorted([*self._device_used, (pfn, nr)])
+                return pfn
+            pfn = max(pfn, -(-(first + n) // align) * align)
+        raise OSError(errno.ENOMEM, f"no {nr} contiguous frames in the device-memory aperture")
+
+    def free_device(self, pfn: int, nr: int) -> None:
+        """Give back what alloc_device gave."""
+        self._device_used.remove((pfn, nr))
+        self.refcount[pfn : pfn + nr] = self.flags[pfn : pfn + nr] = 0
+
     def get_page(self, pfn: int) -> None:
         """One more reference on the folio of `pfn`."""
         h = self.head[pfn]
@@ -207,6 +238,9 @@ class PhysMem:
             return False
         if self.flags[h] & PG_ZONE_DEVICE:
             self.pgmap(h).page_free(h)
+            return True
+        if self.flags[h] & PG_HUGETLB:
+            self.hugetlb.page_free(h)
             return True
         self._free(h, HPAGE_NR if self.flags[h] & PG_HUGE else 1)
         return True
@@ -395,7 +429,7 @@ class PhysMem:
 
     def folios(self) -> NDArray[np.int64]:
         """Heads of all anonymous and page-cache folios, ascending (what the LRU lists hold)."""
-        lru = (self.flags & (PG_ANON | PG_FILE) != 0) & (self.flags & PG_ZONE_DEVICE == 0)
+        lru = (self.flags & (PG_ANON | PG_FILE) != 0) & (self.flags & (PG_ZONE_DEVICE | PG_HUGETLB) == 0)
         return np.flatnonzero(lru & (self.refcount > 0))
 
     def check_balance(self) -> list[str]:

@@ -22,6 +22,14 @@ from typing import Any, Protocol
 POINT, WAIT, SLEEP = 0, 1, 2
 
 
+#: the thread that runs now; None while set-up code or the simulator does
+running: Thread | None = None
+
+
+class KernelBug(AssertionError):
+    """BUG_ON(), WARN_ON() or a lockdep report: the model's code broke a rule of the kernel."""
+
+
 class Deadlock(Exception):
     """No thread can run, none sleeps, and some have not finished."""
 
@@ -35,6 +43,8 @@ def point(kind: str, obj: object = None) -> Generator[tuple, None, None]:
 @types.coroutine
 def sleep(ns: int) -> Generator[tuple, None, None]:
     """Sleep for `ns` nanoseconds of simulated time (schedule_timeout)."""
+    if running is not None and running.locks:
+        might_sleep(running, "a timeout")
     yield (SLEEP, ns, None)
 
 
@@ -46,12 +56,17 @@ def _wait(queue: WaitQueue) -> Generator[tuple, None, None]:
 class WaitQueue:
     """Linux's wait_queue_head: threads sleep on it until woken with their condition true."""
 
+    #: a thread that holds a spinlock may wait here: it spins
+    spins = False
+
     def __init__(self, name: str = "wq") -> None:
         self.name = name
         self.waiters: list[Thread] = []
 
     async def wait(self, condition: Callable[[], object]) -> None:
         """wait_event(): returns when `condition()` is true; checked before sleeping and at each wake."""
+        if running is not None and running.locks and not self.spins:
+            might_sleep(running, self.name)
         await point("wait", self)
         while not condition():
             await _wait(self)
@@ -62,6 +77,19 @@ class WaitQueue:
             t.blocked_on = None
             t.sched.runnable.append(t)
         self.waiters.clear()
+
+
+class SpinQueue(WaitQueue):
+    """Who waits here spins."""
+
+    spins = True
+
+
+def might_sleep(thread: Thread, what: str) -> None:
+    """might_sleep(): raises KernelBug under a spinlock or in a section that must not block."""
+    for held in thread.locks:
+        if held.atomic:
+            raise KernelBug(f"{thread.name} may sleep for {what} holding {held.name}")
 
 
 class Thread:
@@ -76,6 +104,10 @@ class Thread:
         self.name = name
         self.daemon = daemon
         self.blocked_on: object = None
+        #: the locks that it holds, in the order of taking (see lockdep)
+        self.locks: list[Any] = []
+        #: it was killed: what is interruptible gives -EINTR
+        self.killed = False
         self.where: tuple[str, object] = ("start", None)
         self.done = False
         self.result: Any = None
@@ -89,8 +121,18 @@ class Thread:
             raise self.error
         return self.result
 
+    def check_exit(self) -> None:
+        """debug_check_no_locks_held(): raises KernelBug."""
+        if self.locks:
+            raise KernelBug(f"{self.name} ends holding {', '.join(h.name for h in self.locks)}")
+
     def __repr__(self) -> str:
         return f"<Thread {self.name} at {self.where[0]}>"
+
+
+def signal_pending() -> bool:
+    """signal_pending(current)."""
+    return running is not None and running.killed
 
 
 class Clock(Protocol):
@@ -173,6 +215,8 @@ class Scheduler:
         self.current: Thread | None = None
         self.spawned = 0
         self.switches = 0
+        #: lockdep's graph of this run
+        self.lock_order: Any = None
         self._tick = 0
 
     def spawn(self, coro: Coroutine, name: str, daemon: bool = False) -> Thread:
@@ -184,14 +228,16 @@ class Scheduler:
 
     def step(self) -> None:
         """Run one runnable thread up to its next point."""
+        global running
         i = self.strategy.choose(self.runnable)
         t = self.runnable.pop(i)
-        self.current = t
+        self.current = running = t
         self.switches += 1
         try:
             op, a, b = t.coro.send(None)
         except StopIteration as e:
             self._finish(t, e.value, None)
+            t.check_exit()
         except Exception as e:
             self._finish(t, None, e)
         else:
@@ -209,7 +255,7 @@ class Scheduler:
                 t.where = ("sleep", None)
                 self._sleep(t, a)
         finally:
-            self.current = None
+            self.current = running = None
 
     def _sleep(self, t: Thread, ns: int) -> None:
         self._tick += 1

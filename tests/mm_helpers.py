@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sw_model.locking import is_freed
 from sw_model.mm import MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE, MmStruct, PhysMem
 from sw_model.mmu_notifier import (
     MmuNotifier,
@@ -49,10 +50,11 @@ class Recorder(MmuNotifierOps):
 
     async def unwatch(self, mm: MmStruct) -> None:
         """Unregister; drops the notifier's pin of mm_count."""
-        _, sub = self.subs.pop(mm.mm_id)
+        mm_id = mm.mm_id
+        _, sub = self.subs.pop(mm_id)
         await mmu_notifier_unregister(sub, mm)
         # After release no end is delivered: the notifier is unlinked.
-        assert mm.mm_id in self.released or not self.active[mm.mm_id], "an invalidation has no end"
+        assert mm_id in self.released or not self.active[mm_id], "an invalidation has no end"
 
     async def release(self, sub: MmuNotifier, mm: MmStruct) -> None:
         self.released.append(mm.mm_id)
@@ -122,7 +124,7 @@ class Machine:
                 await self.rec.unwatch(mm)
             else:
                 await mm.exit()
-            assert (mm.mm_users, mm.mm_count) == (0, 0)
+            assert is_freed(mm)
         assert self.phys.check_balance() == []
         assert self.phys.nr_used() == 0, "frames leaked"
         assert self.phys.swap.nr_used == 0, "swap slots leaked"

@@ -10,6 +10,7 @@ import pytest
 from test_hmm_support import PAGE, VM_READ, VM_WRITE, ToyMm, ToyPte, invalidate, run
 
 from sw_model import hmm
+from sw_model.fault import VM_FAULT_RETRY
 from sw_model.hmm import (
     HMM_PFN_DMA_MAPPED,
     HMM_PFN_ERROR,
@@ -25,16 +26,18 @@ from sw_model.mmu_notifier import (
     MmuIntervalNotifierOps,
     mmu_interval_notifier_insert,
     mmu_interval_read_begin,
+    mmu_interval_read_retry,
     mmu_interval_set_seq,
 )
 from sw_model.pagetable import PteKind
+from sw_model.sched import sleep
 
 BASE = 0x20_0000
 RW = VM_READ | VM_WRITE
 READ_REQ = HMM_PFN_REQ_FAULT
 WRITE_REQ = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE
 V, W = HMM_PFN_VALID, HMM_PFN_WRITE
-VM_IO, VM_PFNMAP = 0x4000, 0x400
+VM_IO, VM_PFNMAP, VM_MIXEDMAP = 0x4000, 0x400, 0x10000000
 OWNER = object()
 
 
@@ -92,6 +95,9 @@ TABLE = [
     ("pfnmap", RW | VM_PFNMAP, present(5), WRITE_REQ, -errno.EFAULT, 0),
     ("none", RW, ToyPte(), 0, 0, 0),
     ("none", RW, ToyPte(), READ_REQ, 0, V | W | BASE >> 12),
+    ("mixedmap", RW | VM_MIXEDMAP, present(5), READ_REQ, 0, V | W | 5),
+    ("uffd-wp marker", RW, ToyPte(PteKind.MARKER), 0, 0, 0),
+    ("uffd-wp marker", RW, ToyPte(PteKind.MARKER), READ_REQ, 0, V | W | BASE >> 12),
     ("none, read-only", VM_READ, ToyPte(), READ_REQ, 0, V | BASE >> 12),
     ("none", RW, ToyPte(), WRITE_REQ, 0, V | W | BASE >> 12),
     ("write alone is no request", RW, ToyPte(), HMM_PFN_REQ_WRITE, 0, 0),
@@ -121,7 +127,7 @@ TABLE = [
     ("exclusive", RW, ToyPte(PteKind.DEVICE_EXCLUSIVE), READ_REQ, 0, V | W | BASE >> 12),
     ("migration", RW, ToyPte(PteKind.MIGRATION), 0, 0, 0),
     ("migration", RW, ToyPte(PteKind.MIGRATION), READ_REQ, 0, V | W | 77),
-    ("hwpoison", RW, ToyPte(PteKind.HWPOISON), 0, 0, 0),
+    ("hwpoison", RW, ToyPte(PteKind.HWPOISON), 0, 0, HMM_PFN_ERROR),
     ("hwpoison", RW, ToyPte(PteKind.HWPOISON), READ_REQ, -errno.EFAULT, 0),
 ]
 
@@ -161,7 +167,7 @@ def test_a_page_that_is_not_requested_never_fails() -> None:
     ptes = [ToyPte(), ToyPte(PteKind.HWPOISON), ToyPte(), ToyPte()]
     ret, pfns, mm = fault(RW, ptes, [WRITE_REQ, 0, 0, 0], mm, vma=False)
     assert ret == 0
-    assert pfns == [V | W | BASE >> 12, 0, HMM_PFN_ERROR, HMM_PFN_ERROR]
+    assert pfns == [V | W | BASE >> 12, HMM_PFN_ERROR, HMM_PFN_ERROR, HMM_PFN_ERROR]
     assert mm.faults == [(BASE, True)]
 
 
@@ -182,6 +188,144 @@ def test_a_huge_leaf_fills_all_and_faults_as_a_whole() -> None:
     assert hmm.hmm_pfn_number(np.array(pfns, np.uint64)).tolist() == list(range(512, 512 + n))
     ret, pfns, mm = fault(RW, leaf, [0] * 7 + [WRITE_REQ] + [0] * 8)
     assert ret == 0 and len(mm.faults) == n and pfns[7] & W
+
+
+def leaf(kind: PteKind, order: int = 9, w: bool = True, owner: object = None) -> ToyPte:
+    return ToyPte(kind, 512, w, order=order, base=BASE, owner=owner)
+
+
+FIRST = BASE >> 12
+PRIVATE = PteKind.DEVICE_PRIVATE
+
+# A leaf above the PTE level: entry, request, result, first pfn, is its order set
+LEAVES = [
+    ("thp", leaf(PteKind.PRESENT), 0, 0, V | W | 512, True),
+    ("thp", leaf(PteKind.PRESENT), WRITE_REQ, 0, V | W | 512, True),
+    ("thp ro", leaf(PteKind.PRESENT, w=False), READ_REQ, 0, V | 512, True),
+    ("thp ro", leaf(PteKind.PRESENT, w=False), WRITE_REQ, 0, V | W | FIRST, False),
+    ("pud", leaf(PteKind.PRESENT, 18), READ_REQ, 0, V | W | 512, True),
+    ("hugetlb 64K", leaf(PteKind.PRESENT, 4), READ_REQ, 0, V | W | 512, True),
+    ("zero pmd", leaf(PteKind.ZERO), READ_REQ, 0, V | 512, True),
+    ("zero pmd", leaf(PteKind.ZERO), WRITE_REQ, 0, V | W | FIRST, False),
+    ("protnone pmd", leaf(PteKind.PROTNONE), 0, 0, 0, False),
+    ("protnone pmd", leaf(PteKind.PROTNONE), READ_REQ, 0, V | W | FIRST, False),
+    ("own private pmd", leaf(PRIVATE, owner=OWNER), 0, 0, V | W | 512, True),
+    ("own private pmd", leaf(PRIVATE, owner=OWNER), WRITE_REQ, 0, V | W | 512, True),
+    ("own private pmd ro", leaf(PRIVATE, w=False, owner=OWNER), READ_REQ, 0, V | 512, True),
+    ("own private pmd ro", leaf(PRIVATE, w=False, owner=OWNER), WRITE_REQ, 0, V | W | FIRST, False),
+    ("foreign private pmd, as a pte", leaf(PRIVATE, owner=Ops()), 0, 0, 0, False),
+    ("foreign private pmd", leaf(PRIVATE, owner=Ops()), READ_REQ, 0, V | W | FIRST, False),
+    ("migration pmd", leaf(PteKind.MIGRATION), 0, 0, 0, False),
+    ("bad pmd", leaf(PteKind.BAD), 0, 0, HMM_PFN_ERROR, False),
+    ("bad pmd", leaf(PteKind.BAD), READ_REQ, -errno.EFAULT, 0, False),
+    ("hwpoison hugetlb", leaf(PteKind.HWPOISON), 0, 0, HMM_PFN_ERROR, False),
+    ("hwpoison hugetlb", leaf(PteKind.HWPOISON), READ_REQ, -errno.EFAULT, 0, False),
+]
+
+
+@pytest.mark.parametrize(("pte", "request_", "ret", "pfn", "order"), [r[1:] for r in LEAVES],
+                         ids=[f"{r[0]}-{r[2] >> 62}" for r in LEAVES])  # fmt: skip
+def test_leaves(pte: ToyPte, request_: int, ret: int, pfn: int, order: bool) -> None:
+    """Every page of the range is filled in, with the order of the CPU's mapping where it is one."""
+    n = 8
+    got, pfns, _ = fault(RW, [pte._replace(pfn=512 + i) for i in range(n)], request_, owner=OWNER)
+    assert got == ret
+    if ret == 0:
+        high = pte.order << hmm.HMM_PFN_ORDER_SHIFT if order else 0
+        numbered = pfn & hmm.HMM_PFN_MASK
+        assert pfns == [(pfn | high) + i if numbered else pfn for i in range(n)]
+
+
+def test_a_range_inside_a_leaf() -> None:
+    """The order is that of the CPU mapping, which reaches beyond the range; the pfns are of the range."""
+    inside = [present(512 + 100 + i, order=9, base=BASE - 100 * PAGE) for i in range(4)]
+    ret, pfns, mm = fault(RW, inside, WRITE_REQ)
+    order = 9 << hmm.HMM_PFN_ORDER_SHIFT
+    assert ret == 0 and not mm.faults and pfns == [V | W | order | 612 + i for i in range(4)]
+
+
+def test_migration_is_waited_for_before_any_fault() -> None:
+    ret, pfns, mm = fault(RW, [ToyPte(PteKind.MIGRATION)] * 3, [0, READ_REQ, 0])
+    assert ret == 0 and pfns == [0, V | W | 77, 0]
+    assert mm.waits == 1 and not mm.faults
+
+
+def test_a_read_only_area_is_not_written() -> None:
+    """-EPERM for a hole too, and without a fault; the pages before it are faulted in."""
+    ret, _, mm = fault(VM_READ, [ToyPte(), ToyPte()], [READ_REQ, WRITE_REQ])
+    assert ret == -errno.EPERM and mm.faults == [(BASE, False)]
+
+
+def test_a_dying_walk_leaves_no_output_of_its_input() -> None:
+    """The requests do not stay where there is nothing: neither as VALID nor as WRITE."""
+    ret, pfns, _ = fault(RW, [ToyPte(), ToyPte(PteKind.SWAP)], [HMM_PFN_REQ_WRITE, HMM_PFN_REQ_WRITE])
+    assert ret == 0 and pfns == [0, 0]
+
+
+def unlocked(mm: ToyMm, requests: list[int], timeout_ns: int = 0) -> tuple[int, list[int], int]:
+    """hmm_range_fault_unlocked_timeout() of the first pages; result, pfns, times mmap_lock was dropped."""
+    n = len(requests)
+
+    async def main() -> tuple[int, list[int], int]:
+        sub = MmuIntervalNotifier()
+        await mmu_interval_notifier_insert(sub, mm, 0, 1 << 47, Ops())
+        rng = HmmRange(sub, BASE, BASE + n * PAGE, np.array(requests, np.uint64), 0, WRITE_REQ)
+        ret = await hmm.hmm_range_fault_unlocked_timeout(rng, timeout_ns)
+        assert not mm.mmap_lock.readers
+        assert ret or not mmu_interval_read_retry(sub, rng.notifier_seq)
+        return ret, [int(p) for p in rng.pfns], mm.dropped
+
+    return run(main())[0]
+
+
+class DroppingMm(ToyMm):
+    """The handler drops mmap_lock for the first `drops` faults (userfaultfd); each time, `meanwhile()`."""
+
+    def __init__(self, drops: int) -> None:
+        super().__init__()
+        self.drops, self.dropped = drops, 0
+        self.add_vma(BASE, BASE + 2 * PAGE, RW)
+
+    async def handle_mm_fault(self, vma: Any, addr: int, write: bool, allow_retry: bool = False) -> int:
+        assert allow_retry
+        if self.dropped == self.drops:
+            return await super().handle_mm_fault(vma, addr, write)
+        self.dropped += 1
+        self.mmap_lock.up_read()
+        await self.meanwhile()
+        return VM_FAULT_RETRY
+
+    async def meanwhile(self) -> None:
+        """Time goes by."""
+        await sleep(10)
+
+
+def test_unlocked_faults_may_drop_the_lock() -> None:
+    mm = DroppingMm(3)
+    mm.ptes[BASE + PAGE] = present(6)
+    assert unlocked(mm, [WRITE_REQ, READ_REQ]) == (0, [V | W | FIRST, V | W | 6], 3)
+
+
+def test_unlocked_timeout() -> None:
+    """Without progress for so long: -EBUSY; with enough time, 0."""
+    assert unlocked(DroppingMm(100), [WRITE_REQ], 45)[::2] == (-errno.EBUSY, 5)
+    assert unlocked(DroppingMm(4), [WRITE_REQ], 45)[::2] == (0, 4)
+    assert unlocked(DroppingMm(0), [READ_REQ, WRITE_REQ], 45)[0] == 0
+
+
+def test_unlocked_retry_asks_for_no_more_than_the_caller() -> None:
+    """The second page is an output of the first walk; when it is gone at the second one, it stays gone."""
+
+    class Mm(DroppingMm):
+        async def meanwhile(self) -> None:
+            """The page that was not asked for is reclaimed."""
+            await invalidate(self, BASE, BASE + PAGE, lambda: self.ptes.pop(BASE, None))
+
+    mm = Mm(1)
+    mm.ptes[BASE] = present(5)
+    sticky = HMM_PFN_DMA_MAPPED
+    ret, pfns, _ = unlocked(mm, [sticky, WRITE_REQ])
+    assert ret == 0 and pfns == [sticky, V | W | FIRST + 1] and mm.faults == [(BASE + PAGE, True)]
 
 
 def test_sticky_flags_survive() -> None:

@@ -7,6 +7,7 @@ import random
 import pytest
 
 from sw_model import ksm, migrate, mm_ops, reclaim, thp
+from sw_model.locking import is_freed
 from sw_model.mm import (
     MADV_DONTNEED,
     MADV_HUGEPAGE,
@@ -278,7 +279,7 @@ def test_exit_against_reverse_map(seed: int):
             child = await mm.fork()
             await mm.exit()
             await m.rec.unwatch(mm)
-            assert (mm.mm_users, mm.mm_count) == (0, 0)
+            assert is_freed(mm)
             assert await child.load(a, 10 * PAGE) == bytes(ref)
             await child.exit()
 

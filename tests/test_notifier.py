@@ -10,7 +10,7 @@ from test_hmm_support import PAGE, ToyMm, invalidate, run, user_invalidate
 
 from sw_model import mmu_notifier as mn
 from sw_model.locking import KernelBug, Kref, Mutex, RwSem, SpinLock, UseAfterFree, current, kfree
-from sw_model.sched import Deadlock, WaitQueue, point
+from sw_model.sched import WaitQueue, point, sleep
 
 SEEDS = range(60)
 
@@ -28,8 +28,12 @@ class Ops(mn.MmuIntervalNotifierOps):
     async def invalidate(self, sub: Any, range_: Any, cur_seq: int) -> bool:
         if self.refuse and not range_.blockable:
             return False
-        async with self.lock:
-            mn.mmu_interval_set_seq(sub, cur_seq)
+        if range_.blockable:
+            await self.lock.lock()
+        elif not await self.lock.trylock():
+            return False
+        mn.mmu_interval_set_seq(sub, cur_seq)
+        self.lock.unlock()
         self.calls.append(range_)
         if self.gate is not None:
             await self.gate.wait(lambda: self.open)
@@ -130,6 +134,172 @@ def test_insert_during_an_invalidation(overlap: bool) -> None:
         assert mm.mm_count == 1
 
     run(main())
+
+
+def test_overlapping_invalidations_are_one_for_readers() -> None:
+    """The sequence turns even, and readers go on, with the last end."""
+    trace: list[str] = []
+
+    async def main() -> None:
+        mm, ops = ToyMm(), Ops()
+        sub = await inserted(mm, ops, 0, 8 * PAGE)
+        subs = mm.notifier_subscriptions
+        rngs = [mn.MmuNotifierRange(mm, i * PAGE, (i + 1) * PAGE, mn.MmuNotifyEvent.CLEAR) for i in range(2)]
+        for r in rngs:
+            await mn.mmu_notifier_invalidate_range_start(r)
+        assert subs.active_invalidate_ranges == 2 and subs.invalidate_seq == sub.invalidate_seq == 3
+
+        async def reader() -> None:
+            await mn.mmu_interval_read_begin(sub)
+            trace.append("begun")
+
+        t = (await current()).sched.spawn(reader(), "reader")
+        for r in rngs:
+            for _ in range(20):
+                await point("x")
+            trace.append("end")
+            await mn.mmu_notifier_invalidate_range_end(r)
+        await t.join()
+        assert subs.invalidate_seq == 4
+        await mn.mmu_interval_notifier_remove(sub)
+
+    run(main(), seed=5)
+    assert trace == ["end", "end", "begun"]
+
+
+def test_an_insert_makes_readers_of_others_wait() -> None:
+    """An invalidation that met nobody becomes one that holds readers back, of the new notifier only."""
+
+    async def main() -> None:
+        mm = ToyMm()
+        old = await inserted(mm, Ops(), 16 * PAGE, PAGE)
+        seq = await mn.mmu_interval_read_begin(old)
+        rng = mn.MmuNotifierRange(mm, 0, PAGE, mn.MmuNotifyEvent.CLEAR)
+        await mn.mmu_notifier_invalidate_range_start(rng)
+        new = await inserted(mm, Ops(), 0, PAGE)
+        # The old one has another stamp: its sections go on and begin.
+        assert not mn.mmu_interval_read_retry(old, seq)
+        assert await mn.mmu_interval_read_begin(old) == seq
+        assert new.invalidate_seq == mm.notifier_subscriptions.invalidate_seq
+        await mn.mmu_notifier_invalidate_range_end(rng)
+        for sub in (old, new):
+            await mn.mmu_interval_notifier_remove(sub)
+
+    run(main())
+
+
+def test_an_idle_insert_takes_a_past_odd_sequence() -> None:
+    async def main() -> None:
+        mm = ToyMm()
+        for i in range(3):
+            sub = await inserted(mm, Ops())
+            assert sub.invalidate_seq == mm.notifier_subscriptions.invalidate_seq - 1 == 1 + 2 * i
+            assert await mn.mmu_interval_read_begin(sub) == 1 + 2 * i
+            await invalidate(mm)
+            assert mn.mmu_interval_read_retry(sub, 1 + 2 * i)
+            await mn.mmu_interval_notifier_remove(sub)
+
+    run(main())
+
+
+def test_interval_notifiers_come_first() -> None:
+    """Nouveau depends on it. Everybody sees event, owner and range as the sender gave them."""
+    seen: list[tuple[str, Any]] = []
+
+    class Interval(Ops):
+        async def invalidate(self, sub: Any, range_: Any, cur_seq: int) -> bool:
+            seen.append(("interval", range_))
+            return await super().invalidate(sub, range_, cur_seq)
+
+    class Classic(ListOps):
+        async def invalidate_range_start(self, sub: Any, range_: Any) -> int:
+            seen.append(("classic", range_))
+            return await super().invalidate_range_start(sub, range_)
+
+    async def main() -> None:
+        mm, owner = ToyMm(), object()
+        n = mn.MmuNotifier(Classic())
+        await mn.mmu_notifier_register(n, mm)
+        sub = await inserted(mm, Interval())
+        rng = mn.MmuNotifierRange(mm, 0, PAGE, mn.MmuNotifyEvent.MIGRATE, owner=owner)
+        await mn.mmu_notifier_invalidate_range_start(rng)
+        await mn.mmu_notifier_invalidate_range_end(rng)
+        assert seen == [("interval", rng), ("classic", rng)] and rng.owner is owner
+        await mn.mmu_interval_notifier_remove(sub)
+        await mn.mmu_notifier_unregister(n, mm)
+
+    run(main())
+
+
+def test_a_start_that_fails_must_not_have_an_end() -> None:
+    class Both(FailOps):
+        async def invalidate_range_end(self, sub: Any, range_: Any) -> None:  # type: ignore[override]
+            pass
+
+    async def main() -> None:
+        mm = ToyMm()
+        await mn.mmu_notifier_register(mn.MmuNotifier(Both()), mm)
+        await invalidate(mm, 0, PAGE, blockable=False)
+
+    with pytest.raises(KernelBug, match="a start that fails cannot have an end"):
+        run(main())
+
+
+def test_only_mm_users_end_sections_after_release() -> None:
+    """RELEASE is an invalidation like any other: a section that begins later is valid."""
+
+    async def main() -> None:
+        mm = ToyMm()
+        sub = await inserted(mm, Ops())
+        before = await mn.mmu_interval_read_begin(sub)
+        await mm.mmput()
+        assert mn.mmu_interval_read_retry(sub, before)
+        after = await mn.mmu_interval_read_begin(sub)
+        assert not mn.mmu_interval_read_retry(sub, after)
+        assert not await mm.mmget_not_zero()
+        await mn.mmu_interval_notifier_remove(sub)
+
+    run(main())
+
+
+@pytest.mark.parametrize(("passes", "ns"), [(1, 3000), (2, 1000)])
+def test_two_passes_overlap_their_latency(passes: int, ns: int) -> None:
+    """Three devices flush for 1000 ns each: one after the other, or all at once."""
+
+    class Flush(mn.MmuIntervalNotifierFinish):
+        def __init__(self, due: int) -> None:
+            super().__init__()
+            self.due = due
+
+    class Device(mn.MmuIntervalNotifierOps):
+        async def invalidate(self, sub: Any, range_: Any, seq: int) -> bool:
+            mn.mmu_interval_set_seq(sub, seq)
+            await sleep(1000)
+            return True
+
+        async def start(self, sub: Any, range_: Any, seq: int) -> Any:
+            mn.mmu_interval_set_seq(sub, seq)
+            return True, Flush((await current()).sched.clock.now() + 1000)
+
+        async def invalidate_finish(self, final: Any) -> None:  # type: ignore[override]
+            left = final.due - (await current()).sched.clock.now()
+            if left > 0:
+                await sleep(left)
+
+    if passes == 2:
+        Device.invalidate_start = Device.start  # type: ignore[method-assign, assignment]
+
+    async def main() -> int:
+        mm = ToyMm()
+        subs = [await inserted(mm, Device(), 0, PAGE) for _ in range(3)]  # type: ignore[arg-type]
+        clock = (await current()).sched.clock
+        await invalidate(mm)
+        took = clock.now()
+        for sub in subs:
+            await mn.mmu_interval_notifier_remove(sub)
+        return took
+
+    assert run(main()) == [ns]
 
 
 def test_remove_cancels_a_deferred_insert() -> None:
@@ -271,36 +441,85 @@ def test_end_without_start_is_a_bug() -> None:
         run(main())
 
 
-def test_two_passes() -> None:
-    """Every notifier starts before the first one finishes."""
+class Two(mn.MmuIntervalNotifierOps):
+    """Two passes; a notifier without a second one has `final` False. Notes who did what in `trace`."""
+
+    def __init__(self, name: str, trace: list[str], final: bool = True, refuse: bool = False) -> None:
+        self.name, self.trace, self.final, self.refuse = name, trace, final, refuse
+
+    async def invalidate_start(self, sub: Any, range_: Any, seq: int) -> Any:  # type: ignore[override]
+        if self.refuse and not range_.blockable:
+            return False, mn.MmuIntervalNotifierFinish()
+        mn.mmu_interval_set_seq(sub, seq)
+        self.trace.append(f"start {self.name}")
+        return True, mn.MmuIntervalNotifierFinish() if self.final else None
+
+    async def invalidate_finish(self, final: Any) -> None:  # type: ignore[override]
+        assert final.notifier.ops is self
+        self.trace.append(f"finish {self.name}")
+
+
+class One(Ops):
+    """One pass."""
+
+    def __init__(self, name: str, trace: list[str]) -> None:
+        super().__init__()
+        self.name, self.trace = name, trace
+
+    async def invalidate(self, sub: Any, range_: Any, cur_seq: int) -> bool:
+        self.trace.append(f"only {self.name}")
+        return await super().invalidate(sub, range_, cur_seq)
+
+
+@pytest.mark.parametrize("event", ["clear", "release"])
+def test_two_passes(event: str) -> None:
+    """Every notifier starts before the first one finishes; invalidate() where there are no two passes."""
     trace: list[str] = []
-
-    class Two(mn.MmuIntervalNotifierOps):
-        def __init__(self, name: str) -> None:
-            self.name = name
-
-        async def invalidate_start(self, sub: Any, range_: Any, seq: int) -> Any:  # type: ignore[override]
-            mn.mmu_interval_set_seq(sub, seq)
-            trace.append(f"start {self.name}")
-
-            async def finish() -> None:
-                trace.append(f"finish {self.name}")
-
-            return True, finish
 
     async def main() -> None:
         mm = ToyMm()
-        subs = []
-        for name in "ab":
-            sub = mn.MmuIntervalNotifier()
-            await mn.mmu_interval_notifier_insert(sub, mm, 0, PAGE, Two(name))
-            subs.append(sub)
-        await invalidate(mm)
+        every = [Two("a", trace), One("b", trace), Two("c", trace, final=False), Two("d", trace)]
+        subs = [await inserted(mm, ops, 0, PAGE) for ops in every]  # type: ignore[arg-type]
+        seqs = [await mn.mmu_interval_read_begin(sub) for sub in subs]
+        await mm.mmgrab()
+        await (invalidate(mm) if event == "clear" else mm.mmput())
+        assert all(mn.mmu_interval_read_retry(sub, seq) for sub, seq in zip(subs, seqs, strict=True))
         for sub in subs:
             await mn.mmu_interval_notifier_remove(sub)
 
     run(main())
-    assert trace == ["start a", "start b", "finish a", "finish b"]
+    assert trace == ["start a", "only b", "start c", "start d", "finish a", "finish d"]
+
+
+def test_a_first_pass_needs_a_second_one() -> None:
+    class Half(mn.MmuIntervalNotifierOps):
+        async def invalidate_start(self, sub: Any, range_: Any, seq: int) -> Any:  # type: ignore[override]
+            return True, None
+
+    async def main() -> None:
+        await inserted(ToyMm(), Half())  # type: ignore[arg-type]
+
+    with pytest.raises(KernelBug, match="a first pass without a second one"):
+        run(main())
+
+
+def test_two_passes_refused() -> None:
+    """What has started is finished, who refused is not; nothing stays active, and no end is owed."""
+    trace: list[str] = []
+
+    async def main() -> None:
+        mm = ToyMm()
+        every = [Two("a", trace), Two("b", trace, refuse=True), Two("c", trace)]
+        subs = [await inserted(mm, ops, 0, PAGE) for ops in every]  # type: ignore[arg-type]
+        assert await invalidate(mm, 0, PAGE, blockable=False) == -errno.EAGAIN
+        assert trace == ["start a", "finish a"]
+        s = mm.notifier_subscriptions
+        assert not s.active_invalidate_ranges and not s.is_invalidating and not s.sections
+        for sub in subs:
+            await mn.mmu_interval_read_begin(sub)
+            await mn.mmu_interval_notifier_remove(sub)
+
+    run(main())
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -484,17 +703,10 @@ def test_misuse_of_locks_raises() -> None:
             with pytest.raises(KernelBug):
                 await op()
 
-    async def twice() -> None:
-        lock = SpinLock("l")
-        await lock.lock()
-        await lock.lock()
-
     for bad in (unlock(Mutex()), unlock(SpinLock()), up(RwSem())):
         with pytest.raises(KernelBug):
             run(bad)
     run(kref())
-    with pytest.raises(Deadlock):
-        run(twice())
 
     class Thing:
         x = 1
