@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,11 @@ from sw_model.hmm import (
     HMM_PFN_WRITE,
     HmmRange,
     hmm_range_fault,
+    hmm_range_fault_unlocked_timeout,
 )
-from sw_model.locking import Mutex, warn_on
+from sw_model.lockdep import LockMap
+from sw_model.locking import Mutex, kfree, warn_on
+from sw_model.mirror_api import MIRROR_APIS, MirrorApi
 from sw_model.mmu_notifier import (
     MmuIntervalNotifier,
     MmuIntervalNotifierOps,
@@ -56,6 +60,9 @@ ULONG_MAX = (1 << 64) - 1
 _LSB = {name: f.lsb for name, f in CMD.fields.items()}
 
 _REQUEST = {0: np.uint64(HMM_PFN_REQ_FAULT), WRITE: np.uint64(HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE)}
+
+#: work->lockdep_map of the fault service: what it takes must not be held where it is flushed
+_FAULT_WORK = LockMap("fault work")
 
 Row = tuple[int, int, int, int]
 #: page number, access, fault identifier, sequence
@@ -124,6 +131,22 @@ class Shadow:
     def overlaps(self, start: int, end: int) -> bool:
         """True when the device may hold a page of [start, end)."""
         return any(self.chunks[c] & mask for c, mask in self._pieces(start, end))
+
+    def runs(self, start: int, end: int, without: Shadow) -> list[tuple[int, int]]:
+        """What the device may hold of [start, end) and `without` has not, as (first, last + 1), in order."""
+        out: list[tuple[int, int]] = []
+        for c, mask in sorted(self._pieces(start, end)):
+            left = self.chunks[c] & mask & ~without.chunks.get(c, 0)
+            while left:
+                lo = (left & -left).bit_length() - 1
+                n = (~(left >> lo) & ((left >> lo) + 1)).bit_length() - 1
+                left &= ~(((1 << n) - 1) << lo)
+                at = (c << HUGE_ORDER) + lo
+                if out and out[-1][1] == at:
+                    out[-1] = (out[-1][0], at + n)
+                else:
+                    out.append((at, at + n))
+        return out
 
     def clear(self, start: int, end: int) -> bool:
         """Forget [start, end); True when something was there.
@@ -206,6 +229,16 @@ class Attachment:
         self.pasid = pasid
         self.mm = mm
         self.shadow = Shadow()
+        #: the part of `shadow` that is in the device's own memory
+        self.local = Shadow()
+        #: pages (numbers) that the device has exclusively
+        self.exclusive: set[int] = set()
+        #: invalidations other than the device's own migrations; changed under the driver lock
+        self.foreign_events = 0
+        #: fault in with hmm_range_fault_unlocked_timeout(): a fault may drop mmap_lock, as userfaultfd does
+        self.unlocked = False
+        #: negative errno of the last refused fault, by page number
+        self.refused: dict[int, int] = {}
         self.pending: list[_Completion] = []
         self.detaching = False
         self.released = False
@@ -232,6 +265,9 @@ class _Interval(MmuIntervalNotifier):
             # Inside the loop: a sequence from before it would be stale for ever.
             seq = cl.token = await mmu_interval_read_begin(self)
             start, end = cl.start, cl.end
+            if self.att.unlocked:
+                cl.ret = await self._fault_unlocked(cl, start, end)
+                return
             async with mm.mmap_lock.read():
                 cl.ret = await self._fault(cl, start, end, seq)
                 if cl.ret == 0 and self.att.driver.huge:
@@ -243,16 +279,26 @@ class _Interval(MmuIntervalNotifier):
             self.att.driver.stats["retries"] += 1
 
     async def _fault(self, cl: _Cluster, start: int, end: int, seq: int) -> int:
+        return await hmm_range_fault(self._range(cl, start, end, seq))
+
+    async def _fault_unlocked(self, cl: _Cluster, start: int, end: int) -> int:
+        rng = self._range(cl, start, end, 0)
+        ret = await hmm_range_fault_unlocked_timeout(rng)
+        cl.token = rng.notifier_seq
+        return ret
+
+    def _range(self, cl: _Cluster, start: int, end: int, seq: int) -> HmmRange:
         rng = HmmRange(
             self,
             start << PAGE_SHIFT,
             end << PAGE_SHIFT,
             cl.requests(start, end),
             pfn_flags_mask=HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE,
+            dev_private_owner=self.att.driver.owner,
             notifier_seq=seq,
         )
         cl.first, cl.pfns = start, rng.pfns
-        return await hmm_range_fault(rng)
+        return rng
 
     async def retry(self, cl: _Cluster) -> bool:
         """Under the driver lock: True when the CPU page table changed since collect()."""
@@ -263,32 +309,39 @@ class _IntervalOps(MmuIntervalNotifierOps):
     async def invalidate(self, sub: MmuIntervalNotifier, range_: MmuNotifierRange, cur_seq: int) -> bool:
         assert isinstance(sub, _Interval)
         att = sub.att
+        own = range_.owner is not None and range_.owner is att.driver.owner
+        if own and range_.event == MmuNotifyEvent.EXCLUSIVE:
+            return True  # else the read section around it would never hold
+        moving = own and range_.event == MmuNotifyEvent.MIGRATE
 
         def mark() -> None:
             mmu_interval_set_seq(sub, cur_seq)
+            att.foreign_events += not moving
             if range_.event == MmuNotifyEvent.RELEASE:
                 att.released = True
 
-        return await att.driver.invalidate(att, range_.start, range_.end, range_.blockable, mark)
+        # Pages of its own memory that move, the driver takes from the device before it copies them.
+        return await att.driver.invalidate(att, range_.start, range_.end, range_.blockable, mark, moving)
 
 
 _INTERVAL_OPS = _IntervalOps()
 
 
 class _Mirror(hm.HmmMirror):
-    """The API of the seed patch: a mirror on the process's struct hmm."""
+    """The mirror API, in any of its versions: a mirror on the process's struct hmm."""
 
-    def __init__(self, att: Attachment) -> None:
+    def __init__(self, att: Attachment, api: MirrorApi) -> None:
         super().__init__(_MIRROR_OPS)
         self.att = att
+        self.api = api
 
     async def insert(self) -> int:
         async with self.att.mm.mmap_lock.write():
-            return await hm.hmm_mirror_register(self, self.att.mm)
+            return await self.api.register(self, self.att.mm)
 
     async def remove(self) -> None:
         mm = self.att.mm
-        await hm.hmm_mirror_unregister(self)
+        await self.api.unregister(self)
         # The delayed free has run, so that references balance when detach returns.
         await mmu_notifier_synchronize(mm)
 
@@ -296,7 +349,7 @@ class _Mirror(hm.HmmMirror):
         """Fill in cl.pfns and cl.token, a registered range unless cl.ret is an error."""
         mm = self.att.mm
         while True:
-            await hm.hmm_mirror_wait_idle(self)
+            await self.api.wait_idle(self)
             cl.token = None
             async with mm.mmap_lock.read():
                 first = cl.records[0][0] << PAGE_SHIFT
@@ -321,23 +374,23 @@ class _Mirror(hm.HmmMirror):
 
     async def _fault(self, cl: _Cluster, vma: Any, start: int, end: int) -> int:
         pfns = cl.requests(start, end)
-        rng = hm.HmmVmaRange(vma, start << PAGE_SHIFT, end << PAGE_SHIFT, pfns)
+        rng = self.api.range(vma, start << PAGE_SHIFT, end << PAGE_SHIFT, pfns=pfns)
         cl.first, cl.pfns = start, pfns
-        ret = await hm.hmm_vma_fault(self, rng, block=True)
+        ret = await self.api.fault(self, rng, block=True)
         cl.token = rng if ret == 0 else None
         return ret
 
     async def drop(self, cl: _Cluster) -> None:
         """End the range of a cluster that is not going to be used."""
         if cl.token is not None:
-            await hm.hmm_vma_range_done(cl.token)
+            await self.api.done(cl.token)
             cl.token = None
 
     async def retry(self, cl: _Cluster) -> bool:
         """Under the driver lock: ends the range; True when it is no longer valid."""
         if cl.token is None:
             return False
-        valid = await hm.hmm_vma_range_done(cl.token)
+        valid = await self.api.done(cl.token)
         cl.token = None
         return not valid
 
@@ -363,11 +416,14 @@ _MIRROR_OPS = _MirrorOps()
 
 
 class SvmDriver:
-    """Driver of one device. `mirror` picks the kernel API: "interval" (Linux 5.5 on) or "mirror" (5.1).
+    """Driver of one device. `mirror` picks the kernel API: "interval" (Linux 5.5 on) or "mirror" (before).
+
+    "v1" and "v3" are the mirror API with the bugs of its first versions (docs/generations.md).
 
     `batch`: fault records taken at once. `fault_around`: pages (a power of two) around a fault that are
     mapped too where the CPU has them. `huge`: use 2-MiB fills. `eager_write`: map writable what the CPU may
-    write, not only what the device asked to write. `workers`: fault service threads.
+    write, not only what the device asked to write. `workers`: fault service threads. `owner`: whose the
+    device's own memory is (dev_pagemap.owner), which the device maps where it is; None without such memory.
     """
 
     def __init__(
@@ -385,9 +441,10 @@ class SvmDriver:
         fault_around: int = 1,
         huge: bool = True,
         eager_write: bool = True,
+        owner: object = None,
     ) -> None:
-        if mirror not in ("interval", "mirror"):
-            raise ValueError(f"mirror must be 'interval' or 'mirror', not {mirror!r}")
+        if mirror != "interval" and mirror not in MIRROR_APIS:
+            raise ValueError(f"mirror must be 'interval' or one of {', '.join(MIRROR_APIS)}, not {mirror!r}")
         if fault_around < 1 or fault_around & (fault_around - 1) or fault_around > MAX_WINDOW:
             raise ValueError("fault_around must be a power of two up to 512")
         self.transport = transport
@@ -402,6 +459,9 @@ class SvmDriver:
         self.fault_around = fault_around
         self.huge = huge
         self.eager_write = eager_write
+        self.owner = owner
+        #: called with (attachment, fault records) before they are serviced
+        self.on_faults: Callable[[Attachment, list[Record]], None] | None = None
         self.lock = Mutex("driver")
         self.attach_lock = Mutex("attach")
         self.fault_lock = Mutex("fault ring")
@@ -411,6 +471,8 @@ class SvmDriver:
         self.va_pages = 0
         self.removed = False
         self.command_errors: list[dict[str, int]] = []
+        #: LINK_ERROR records: requests of the device that the host did not complete
+        self.link_errors: list[dict[str, int]] = []
         self.latency: dict[str, deque[tuple[int, int]]] = {
             "invalidate": deque(maxlen=1 << 16),
             "fault_service": deque(maxlen=1 << 16),
@@ -510,7 +572,8 @@ class SvmDriver:
                 att = Attachment(self, pasid, mm)
                 await mm.mmgrab()
                 # The notifier is live from here on: the attachment is complete before it.
-                att.backend = _Interval(att) if self.mirror == "interval" else _Mirror(att)
+                api = MIRROR_APIS.get(self.mirror)
+                att.backend = _Interval(att) if api is None else _Mirror(att, api)
                 ret = await att.backend.insert()
                 if ret:
                     await mm.mmdrop()
@@ -521,6 +584,8 @@ class SvmDriver:
                     del self.attachments[pasid]
                     await att.backend.remove()
                     await mm.mmdrop()
+                    kfree(att.backend)
+                    kfree(att)
                     code = errno.ENOSPC if error == CmdError.TABLE_FULL else errno.EIO
                     raise OSError(code, f"attach refused: {error}")
             finally:
@@ -542,7 +607,8 @@ class SvmDriver:
                 # still has to wait for the drain.
                 att.detaching = True
                 done = await self._post_tagged(Op.DETACH, att.pasid, 0, 0)
-                att.shadow = Shadow()
+                att.shadow, att.local = Shadow(), Shadow()
+                att.exclusive.clear()
                 att.pending.append(done)
             await done.wait()
             async with self.lock:
@@ -552,6 +618,8 @@ class SvmDriver:
             await att.backend.remove()
             del self.attachments[pasid]
             await att.mm.mmdrop()
+            kfree(att.backend)
+            kfree(att)
 
     # ---- commands ----------------------------------------------------------------------------------------
 
@@ -605,6 +673,9 @@ class SvmDriver:
                 self.stats["events"] += len(rows)
                 for row in rows:
                     rec = di.EVENT.unpack(row)
+                    if rec["type"] == Event.LINK_ERROR:
+                        self.link_errors.append(rec)
+                        continue
                     if rec["type"] == Event.COMMAND_ERROR:
                         self.command_errors.append(rec)
                     done = self._waiters.get(rec["tag"])
@@ -625,11 +696,14 @@ class SvmDriver:
 
     # ---- invalidation ------------------------------------------------------------------------------------
 
-    async def invalidate(self, att: Attachment, start: int, end: int, blockable: bool, mark: Any) -> bool:
+    async def invalidate(
+        self, att: Attachment, start: int, end: int, blockable: bool, mark: Any, keep_local: bool = False
+    ) -> bool:
         """A notifier's callback: on return the device does not use [start, end) of the process any more.
 
-        `mark()` ends the read sections, under the driver lock. False, only when not blockable, if the lock is
-        taken or the device has to be waited for; then nothing was done.
+        `mark()` ends the read sections, under the driver lock. With `keep_local` pages in the device's own
+        memory stay. False, only when not blockable, if the lock is taken or the device has to be waited for;
+        then nothing was done.
         """
         if blockable:
             await self.lock.lock()
@@ -645,23 +719,26 @@ class SvmDriver:
             # may still use what it revoked.
             waits = [c for c in att.pending if c.start < last and first < c.end]
             granted = first < last and att.shadow.overlaps(first, last)
+            runs = [(first, last)]
+            if granted and keep_local:
+                runs = att.shadow.runs(first, last, att.local)
+                granted = bool(runs)
             if not blockable and (granted or waits):
                 self.stats["invalidations_nonblock_refused"] += 1
                 return False
             mark()
             if granted:
-                whole = first == 0 and last == self.va_pages
-                if whole:
-                    att.shadow = Shadow()
+                if runs == [(0, self.va_pages)]:
+                    att.shadow, att.local = Shadow(), Shadow()
                     mine = await self._post_tagged(Op.INVALIDATE_PASID, att.pasid, 0, 0)
                 else:
-                    att.shadow.clear(first, last)
-                    va = first << PAGE_SHIFT
-                    mine = await self._post_tagged(Op.INVALIDATE, att.pasid, va, last - first)
+                    mine = await self._revoke(att, runs)
                 att.pending.append(mine)
                 self.stats["invalidations"] += 1
             else:
                 self.stats["invalidations_skipped"] += 1
+            if att.exclusive:
+                att.exclusive = {v for v in att.exclusive if not first <= v < last}
         finally:
             self.lock.unlock()
         for c in waits:
@@ -672,6 +749,40 @@ class SvmDriver:
             warn_on(mine.error, f"invalidation refused by the device: {mine.error}")
             self.latency["invalidate"].append((t0, self.transport.now()))
         return True
+
+    async def _revoke(self, att: Attachment, runs: list[tuple[int, int]]) -> _Completion:
+        """Under the driver lock: invalidate page ranges; the completion of the last is that of all."""
+        for a, b in runs:
+            att.shadow.clear(a, b)
+            att.local.clear(a, b)
+        rows = [_cmd(Op.INVALIDATE, att.pasid, None, a << PAGE_SHIFT, b - a) for a, b in runs[:-1]]
+        if rows:
+            await self._post(rows)
+        a, b = runs[-1]
+        done = await self._post_tagged(Op.INVALIDATE, att.pasid, a << PAGE_SHIFT, b - a)
+        done.start = runs[0][0]
+        return done
+
+    # ---- pages that the driver maps without a fault ------------------------------------------------------
+
+    async def map_pages(
+        self, att: Attachment, first: int, pfns: NDArray[np.uint64], valid: Callable[[], bool]
+    ) -> bool:
+        """Give the device the pages from number `first` on, as hmm pfns; those without VALID are left out.
+
+        `valid()` is asked under the driver lock. False when it says no, or the process is detached; then
+        nothing was mapped.
+        """
+        async with self.lock:
+            if att.detaching or att.released or not valid():
+                return False
+            cl = _Cluster(att, first, first + len(pfns), [])
+            cl.pfns = pfns
+            rows: list[Row] = []
+            self._fills(cl, rows)
+            if rows:
+                await self._post(rows)
+            return True
 
     # ---- faults ------------------------------------------------------------------------------------------
 
@@ -699,6 +810,7 @@ class SvmDriver:
 
     async def flush_faults(self) -> None:
         """flush_work(): sleeps until every fault record written so far has been serviced."""
+        _FAULT_WORK.touch()
         target = await self.transport.read_reg(Reg.FAULT_TAIL)
         half = COUNT_MASK >> 1
         await self._flush_wq.wait(lambda: (self._harvested - target) & COUNT_MASK <= half)
@@ -718,7 +830,8 @@ class SvmDriver:
             await self.transport.write_reg(Reg.FAULT_HEAD, self.fault.head)
         t0 = self.transport.now()
         try:
-            await self._service(rows)
+            with _FAULT_WORK:
+                await self._service(rows)
         finally:
             del self._serving[me]
             self._flush_wq.wake_all()
@@ -749,6 +862,8 @@ class SvmDriver:
                     # The device forgets the faults of a detached PASID; an answer would match nothing.
                     self.stats["stale_faults"] += len(records)
                     continue
+                if self.on_faults is not None:
+                    self.on_faults(att, records)
                 mine = self._clusters(att, records)
                 if att.released or not await att.mm.mmget_not_zero():
                     refused += mine
@@ -827,6 +942,8 @@ class SvmDriver:
         else:
             code = Code.FAILURE
         self.stats[f"responses_{code.name.lower()}"] += len(cl.records)
+        if cl.ret:
+            cl.att.refused.update((r[0], cl.ret) for r in cl.records)
         pasid = cl.att.pasid
         rows += [_respond(pasid, fault, seq, code) for _, _, fault, seq in cl.records]
 
@@ -834,7 +951,10 @@ class SvmDriver:
         """FILL commands for what the window holds: 2-MiB leaves, then runs of contiguous pages."""
         att, first, base = cl.att, cl.first, self.transport.bus_base
         pfns: list[int] = cl.pfns.tolist()
-        wanted = None if self.eager_write else {r[0] - first for r in cl.records if r[1] & WRITE}
+        frames, local = self._frames(cl.pfns)
+        wanted = None
+        if cl.records and not self.eager_write:
+            wanted = {r[0] - first for r in cl.records if r[1] & WRITE}
         leaves = set()
         if self.huge:
             leaves = {(first + i) >> HUGE_ORDER for i, p in enumerate(pfns) if _order(p) >= HUGE_ORDER}
@@ -845,7 +965,7 @@ class SvmDriver:
             if len(leaf) < HUGE_NR or not all(p & HMM_PFN_VALID for p in leaf):
                 continue  # the window covers the leaf in part: never map beyond it
             pfn = leaf[0] & HMM_PFN_MASK
-            va, pa = chunk << (HUGE_ORDER + PAGE_SHIFT), base + (pfn << PAGE_SHIFT)
+            va, pa = chunk << (HUGE_ORDER + PAGE_SHIFT), base + (frames[lo] << PAGE_SHIFT)
             if pa & (PAGE_SIZE * HUGE_NR - 1):
                 continue
             w = bool(leaf[0] & HMM_PFN_WRITE) and (
@@ -855,6 +975,8 @@ class SvmDriver:
                 self.phys.set_page_dirty(pfn)
             if att.shadow.grant_huge(chunk):
                 self._break(att, va, rows)
+            if local[lo]:
+                att.local.grant_huge(chunk)
             rows.append(_fill(att.pasid, va, pa, 1, Size.P2M, READ | (WRITE if w else 0)))
             filled.add(chunk)
             self.stats["fills"] += 1
@@ -868,12 +990,14 @@ class SvmDriver:
                 i += 1
                 continue
             a = i
-            pfn = p & HMM_PFN_MASK
+            pfn, frame = p & HMM_PFN_MASK, frames[i]
             w = bool(p & HMM_PFN_WRITE) and (wanted is None or i in wanted)
             i += 1
             while i < stop:
                 p = pfns[i]
-                if not p & HMM_PFN_VALID or p & HMM_PFN_MASK != pfn + i - a:
+                if not p & HMM_PFN_VALID or p & HMM_PFN_MASK != pfn + i - a or frames[i] != frame + i - a:
+                    break
+                if local[i] != local[a]:
                     break
                 if (bool(p & HMM_PFN_WRITE) and (wanted is None or i in wanted)) != w:
                     break
@@ -885,10 +1009,27 @@ class SvmDriver:
                     self.phys.set_page_dirty(q)
             for chunk in att.shadow.grant(first + a, first + i):
                 self._break(att, chunk << (HUGE_ORDER + PAGE_SHIFT), rows)
-            va, pa = (first + a) << PAGE_SHIFT, base + (pfn << PAGE_SHIFT)
+            if local[a]:
+                att.local.grant(first + a, first + i)
+            va, pa = (first + a) << PAGE_SHIFT, base + (frame << PAGE_SHIFT)
             rows.append(_fill(att.pasid, va, pa, i - a, Size.P4K, READ | (WRITE if w else 0)))
             self.stats["fills"] += 1
             self.stats["fill_pages"] += i - a
+
+    def _frames(self, pfns: NDArray[np.uint64]) -> tuple[list[int], list[bool]]:
+        """The frames to access for hmm pfns, and which are in the device's own memory.
+
+        A device-private page has its data behind its pfn, where only its device reaches them.
+        """
+        frames = (pfns & np.uint64(HMM_PFN_MASK)).astype(np.int64)
+        local = np.zeros(len(pfns), bool)
+        for m in self.phys.pgmaps:
+            mine = (frames >= m.first_pfn) & (frames < m.end_pfn)
+            if mine.any():
+                frames[mine] += m.backing(m.first_pfn) - m.first_pfn
+                if m.owner is self.owner:
+                    local |= mine
+        return frames.tolist(), local.tolist()
 
     def _break(self, att: Attachment, va: int, rows: list[Row]) -> None:
         """Break before make: drop the other page size first. Ring order is enough, nobody waits."""

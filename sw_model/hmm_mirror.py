@@ -1,13 +1,22 @@
-"""The HMM mirror API of Linux 5.1, with reference counts that hold.
+"""The HMM mirror API with reference counts that hold: the version to use of the mirror API.
 
-Names and roles are those of the patch "mm/hmm: use reference counting for HMM struct" (January 2019). Who
-keeps what alive: a mirror holds its `struct hmm`, an active range holds it too, and the hmm holds the
-mm_struct (mmgrab). A callback holds it while it runs. What the patch's reviewers asked:
+Names and roles are those of "mm/hmm: use reference counting for HMM struct" (sw_model.hmm_v1 has it as
+posted, sw_model.hmm_v3 as merged), with the fixes that followed until the mirror API was removed. Who keeps
+what alive:
 
-- No `hmm->mm == NULL` checks: hmm.mm is valid as long as the hmm is.
-- Does hmm pin the mm? It does: an mmgrab of its own, dropped in the delayed free.
-- Symmetric get and put: `mm_get_hmm(mm)` looks up, `hmm_get(hmm)`/`hmm_put(hmm)` count.
-- `range->hmm` and threads: a range belongs to one thread; the field is set last and cleared first.
+| holder | holds | until |
+|---|---|---|
+| mirror | its struct hmm | hmm_mirror_unregister() |
+| active range | the hmm, and the address space (mmget) | hmm_vma_range_done() |
+| running callback | the hmm | it returns |
+| hmm | the mm_struct (mmgrab); itself, for walkers of the notifier list (SRCU) | the delayed free |
+
+What the patch's reviewers asked, and where it is decided:
+
+- Symmetric get and put: `hmm_get(hmm)` and `hmm_put(hmm)` count, `mm_get_hmm(mm)` looks up.
+- `hmm->mm == NULL` checks: there is none, `struct hmm` below says why.
+- Does hmm pin the mm? `hmm_get_or_create()` takes an mmgrab of its own, the delayed free drops it.
+- `range->hmm` and threads: `hmm_vma_range_done()` and `_range_begin()`.
 """
 
 from __future__ import annotations
@@ -69,17 +78,34 @@ class HmmMirror:
         self.lock = Mutex("mirror")
 
 
-class Hmm:
-    """struct hmm: one per process that is mirrored. Made by the first mirror, freed after the last put."""
+class StructHmm:
+    """What struct hmm has in every version: the mm, one count, the ranges, the mirrors, the notifier."""
 
-    def __init__(self, mm: Any) -> None:
+    def __init__(self, mm: Any, ops: MmuNotifierOps) -> None:
         self.mm = mm
         self.kref = Kref(1, "hmm")
         self.lock = SpinLock("hmm")
-        self.ranges: list[HmmVmaRange] = []
+        self.ranges: list[Any] = []
         self.mirrors: list[HmmMirror] = []
         self.mirrors_sem = RwSem("mirrors")
-        self.mmu_notifier = MmuNotifier(_OPS)
+        self.mmu_notifier = MmuNotifier(ops)
+
+
+def kfree_hmm(hmm: StructHmm) -> None:
+    """kfree(hmm): with the notifier that is embedded in it."""
+    kfree(hmm.mmu_notifier)
+    kfree(hmm)
+
+
+class Hmm(StructHmm):
+    """struct hmm: one per process that is mirrored. Made by the first mirror, freed after the last put.
+
+    `mm` is set once and stays: the hmm's mmgrab keeps the structure as long as the hmm, so nothing asks
+    whether it is NULL.
+    """
+
+    def __init__(self, mm: Any) -> None:
+        super().__init__(mm, _OPS)
         self.mmu_notifier.hmm = self  # type: ignore[attr-defined]
         #: counts invalidations that began; a range is valid while none of them met it
         self.seq = 1
@@ -87,7 +113,7 @@ class Hmm:
         self.wq = WaitQueue("hmm")
 
 
-class HmmVmaRange:
+class StructHmmRange:
     """struct hmm_range of 5.1: [start, end) inside one VMA, used by one thread.
 
     `pfns` is input and output, a uint64 a page with the flags of sw_model.hmm. `default_flags` is added to
@@ -102,9 +128,14 @@ class HmmVmaRange:
         self.end = end
         self.pfns = np.zeros((end - start) >> PAGE_SHIFT, np.uint64) if pfns is None else pfns
         self.default_flags = default_flags
-        self.hmm: Hmm | None = None
-        self.begin_seq = 0
-        self.stale_seq = 0
+        self.hmm: Any = None
+
+
+class HmmVmaRange(StructHmmRange):
+    """struct hmm_range; valid while no invalidation with a number above `begin_seq` met it."""
+
+    begin_seq = 0
+    stale_seq = 0
 
 
 # ---- struct hmm ------------------------------------------------------------------------------------------
@@ -134,12 +165,13 @@ async def hmm_put(hmm: Hmm) -> None:
         await _hmm_free(hmm)
 
 
-async def hmm_register(mm: Any) -> Hmm:
-    """hmm_get_or_create() of the later versions: the hmm of a process, with one more reference.
+async def hmm_get_or_create(mm: Any) -> Hmm | None:
+    """hmm_get_or_create(): the hmm of a process with one more reference; None without a notifier.
 
     The caller holds mmap_lock for writing and an mm_users reference. Writers are serialised by mmap_lock, so
     no first creator loses a race, and a dying hmm is simply replaced. The notifier is registered
-    before the pointer is published: whoever finds the hmm gets every invalidation.
+    before the pointer is published: whoever finds the hmm gets every invalidation, and nobody finds one that
+    has to be thrown away. The hmm pins its mm_struct itself: the notifier's pin goes before the hmm does.
     """
     mm.mmap_lock.assert_write_held()
     hmm = await mm_get_hmm(mm)
@@ -147,7 +179,10 @@ async def hmm_register(mm: Any) -> Hmm:
         return hmm
     hmm = Hmm(mm)
     await mm.mmgrab()
-    await mmu_notifier_register_locked(hmm.mmu_notifier, mm)
+    if await mmu_notifier_register_locked(hmm.mmu_notifier, mm):
+        kfree_hmm(hmm)
+        await mm.mmdrop()
+        return None
     async with mm.page_table_lock:
         mm.hmm = hmm
     return hmm
@@ -164,11 +199,17 @@ async def _hmm_free(hmm: Hmm) -> None:
 
     async def free_rcu() -> None:
         warn_on(hmm.ranges or hmm.mirrors, "hmm freed with ranges or mirrors")
-        kfree(hmm.mmu_notifier)
-        kfree(hmm)
+        kfree_hmm(hmm)
         await mm.mmdrop()
 
     await mmu_notifier_call_srcu(mm, free_rcu)
+
+
+def _inactive(hmm: Hmm, range_: MmuNotifierRange) -> None:
+    """Under hmm.lock: an invalidation is over. Waiters look again."""
+    if range_ in hmm.active:
+        hmm.active.remove(range_)
+    hmm.wq.wake_all()
 
 
 # ---- notifier callbacks ----------------------------------------------------------------------------------
@@ -181,7 +222,8 @@ class _HmmNotifierOps(MmuNotifierOps):
     through it any more and there is nothing to do.
     """
 
-    # The core calls end for every notifier when one start fails; the count of active ranges stays paired.
+    # The core calls end for every notifier when one start fails, this one included: an end without its start
+    # is nothing.
     end_after_failed_start = True
 
     async def release(self, subscription: Any, mm: Any) -> None:  # type: ignore[override]
@@ -223,6 +265,10 @@ class _HmmNotifierOps(MmuNotifierOps):
                     ret = r
                     break
             hmm.mirrors_sem.up_read()
+        if ret:
+            # No end is owed for a start that failed.
+            async with hmm.lock:
+                _inactive(hmm, range_)
         await hmm_put(hmm)
         return ret
 
@@ -232,9 +278,7 @@ class _HmmNotifierOps(MmuNotifierOps):
         if not await hmm_get(hmm):
             return
         async with hmm.lock:
-            if range_ in hmm.active:
-                hmm.active.remove(range_)
-        hmm.wq.wake_all()
+            _inactive(hmm, range_)
         await hmm_put(hmm)
 
 
@@ -247,14 +291,19 @@ _OPS = _HmmNotifierOps()
 async def hmm_mirror_register(mirror: HmmMirror, mm: Any) -> int:
     """hmm_mirror_register(): the caller holds mmap_lock for writing and an mm_users reference.
 
-    0, or -EINVAL (no mm, mirror or ops; registered already). The mirror keeps a reference on the hmm.
+    0, or -EINVAL (no mm, mirror or ops; registered already; dead mm), -ENOMEM (no notifier). The mirror keeps
+    a reference on the hmm.
     """
     if mm is None or mirror is None or mirror.ops is None or mirror.hmm is not None:
         return -errno.EINVAL
     if mm.mm_users <= 0:
         return -errno.EINVAL
-    hmm = await hmm_register(mm)
+    hmm = await hmm_get_or_create(mm)
+    if hmm is None:
+        return -errno.ENOMEM
     async with hmm.mirrors_sem.write():
+        # A non-blockable invalidation does not wait for this.
+        await point("mirrors", hmm)
         hmm.mirrors.insert(0, mirror)
         mirror.hmm = hmm
     return 0
@@ -277,58 +326,84 @@ async def hmm_mirror_unregister(mirror: HmmMirror) -> None:
 
 async def hmm_mirror_wait_idle(mirror: HmmMirror) -> None:
     """hmm_range_wait_until_valid(): sleeps while the process is being invalidated. No locks held."""
-    hmm = mirror.hmm
+    hmm = await _mirror_hmm(mirror)
     if hmm is not None:
         await hmm.wq.wait(lambda: not hmm.active)
+        await hmm_put(hmm)
+
+
+async def _mirror_hmm(mirror: HmmMirror) -> Hmm | None:
+    """The hmm of a mirror with one more reference; None once it is unregistered.
+
+    The mirror's own reference keeps the hmm, and mirror.lock keeps that: no lookup through the mm.
+    """
+    async with mirror.lock:
+        hmm = mirror.hmm
+        if hmm is not None:
+            await hmm.kref.get()
+    return hmm
 
 
 # ---- ranges ----------------------------------------------------------------------------------------------
 
 
-async def _range_begin(mirror: HmmMirror, rng: HmmVmaRange) -> int:
-    """Checks and registers a range: 0 with a reference taken on the hmm (not yet in rng.hmm)."""
-    rng.hmm = None
+async def _range_begin(mirror: HmmMirror, rng: HmmVmaRange) -> tuple[int, Hmm | None]:
+    """Checks and registers a range: 0 and the hmm, with references on it and the address space.
+
+    The hmm is not yet in rng.hmm. With mm_users held exit_mmap() does not run while a range exists, so its
+    release() cannot miss one. A range that is active, in this thread or in another, is a bug of the driver.
+    """
+    warn_on(rng.hmm is not None, "hmm_range is active already")
     vma = rng.vma
-    if rng.start < vma.vm_start or rng.start >= vma.vm_end:
-        return -errno.EINVAL
-    if rng.end <= rng.start or rng.end > vma.vm_end:
-        return -errno.EINVAL
-    hmm = mirror.hmm
-    # The mirror keeps the hmm: no lookup through the mm, none is made by accident.
-    if hmm is None or hmm.mm is not vma.vm_mm:
-        return -errno.EINVAL
-    hmm.mm.mmap_lock.assert_held()
-    if hmm.mm.mm_users <= 0:
-        return -errno.EINVAL
-    if vma.vm_flags & VM_SPECIAL:
-        rng.pfns[:] = 0
-        return -errno.EINVAL
-    if not vma.vm_flags & VM_READ:
-        rng.pfns[:] = 0
-        return -errno.EPERM
-    if not await hmm_get(hmm):
-        return -errno.EINVAL
+    if not vma.vm_start <= rng.start < rng.end <= vma.vm_end:
+        return -errno.EINVAL, None
+    hmm = await _mirror_hmm(mirror)
+    if hmm is None:
+        return -errno.EINVAL, None
+    ret = _range_check(rng, hmm)
+    if ret == 0 and not await hmm.mm.mmget_not_zero():
+        ret = -errno.EINVAL
+    if ret:
+        await hmm_put(hmm)
+        return ret, None
     async with hmm.lock:
+        warn_on(rng in hmm.ranges, "hmm_range is used by two threads")
         busy = any(a.start < rng.end and rng.start < a.end for a in hmm.active)
         rng.begin_seq = hmm.seq
         # An invalidation that began earlier may still change PTEs: a range that meets it is not valid.
         rng.stale_seq = hmm.seq + 1 if busy else 0
         hmm.ranges.append(rng)
+    return 0, hmm
+
+
+def _range_check(rng: HmmVmaRange, hmm: Hmm) -> int:
+    """-EINVAL (another process, special VMA), -EPERM (no VM_READ); pfns are cleared for the last two."""
+    vma = rng.vma
+    if hmm.mm is not vma.vm_mm:
+        return -errno.EINVAL
+    hmm.mm.mmap_lock.assert_held()
+    if vma.vm_flags & VM_SPECIAL or not vma.vm_flags & VM_READ:
+        rng.pfns[:] = 0
+        return -errno.EINVAL if vma.vm_flags & VM_SPECIAL else -errno.EPERM
     return 0
 
 
 async def _range_end(hmm: Hmm, rng: HmmVmaRange) -> bool:
+    """Takes the range off and drops what it held. The address space may be torn down, but not by this thread:
+    it has the driver's lock, and release() may want it.
+    """
     async with hmm.lock:
         hmm.ranges.remove(rng)
         valid = rng.stale_seq <= rng.begin_seq
+    await hmm.mm.mmput_async()
     await hmm_put(hmm)
     return valid
 
 
-class _Shim:
+class WalkRange:
     """Lets the page walker of sw_model.hmm work for a range of this API."""
 
-    def __init__(self, rng: HmmVmaRange, hmm: Hmm, fault: bool) -> None:
+    def __init__(self, rng: StructHmmRange, hmm: StructHmm, fault: bool) -> None:
         self.notifier = hmm
         self.start = rng.start
         self.end = rng.end
@@ -344,13 +419,11 @@ async def hmm_vma_get_pfns(mirror: HmmMirror, rng: HmmVmaRange) -> int:
     0: rng.hmm holds a reference, and hmm_vma_range_done() must follow. -EINVAL (bounds, special VMA, no
     mirror, dead mm), -EPERM (no VM_READ; pfns cleared). After an error there is nothing to end.
     """
-    ret = await _range_begin(mirror, rng)
-    if ret:
+    ret, hmm = await _range_begin(mirror, rng)
+    if hmm is None:
         return ret
-    hmm = mirror.hmm
-    assert hmm is not None
     try:
-        await Walk(_Shim(rng, hmm, False)).run(rng.start, rng.end)
+        await Walk(WalkRange(rng, hmm, False)).run(rng.start, rng.end)
     except WalkFail as e:
         await _range_end(hmm, rng)
         return e.code
@@ -365,12 +438,10 @@ async def hmm_vma_fault(mirror: HmmMirror, rng: HmmVmaRange, block: bool = True)
     needed while the range is being invalidated. -EFAULT, -ENOMEM, -EPERM (write to a read-only VMA), and the
     errors of hmm_vma_get_pfns(). After an error the range is ended already, once.
     """
-    ret = await _range_begin(mirror, rng)
-    if ret:
+    ret, hmm = await _range_begin(mirror, rng)
+    if hmm is None:
         return ret
-    hmm = mirror.hmm
-    assert hmm is not None
-    walk = Walk(_Shim(rng, hmm, True))
+    walk = Walk(WalkRange(rng, hmm, True))
     requests = rng.pfns.copy()
     while True:
         if not block and rng.stale_seq > rng.begin_seq:
@@ -394,9 +465,10 @@ async def hmm_vma_fault(mirror: HmmMirror, rng: HmmVmaRange, block: bool = True)
 async def hmm_vma_range_done(rng: HmmVmaRange) -> bool:
     """hmm_vma_range_done(): ends the range; True when its pfns were still valid. With the driver's lock held.
 
-    Once per successful get_pfns or fault: raises KernelBug otherwise. Valid means that no invalidation was
-    running when the range began and none met it since; a sequence tells, so one that began and ended in
-    between counts. The pfns of an invalid range are not to be used.
+    Once per successful get_pfns or fault: raises KernelBug otherwise, also when two threads end one range
+    (rng.hmm is set last and cleared in the step that reads it). Valid means that no invalidation was running
+    when the range began and none met it since; a sequence tells, so one that began and ended in between
+    counts. The pfns of an invalid range are not to be used.
     """
     await point("range", rng)
     hmm = rng.hmm

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tb import build
+from sw_model.mirror_api import MIRROR_APIS
+from tb import build, runner
 from tb import report as rep
 from tb.session import DEVICES, Options, ProgressFile, Session
 from tb.tools import ToolError
@@ -35,12 +36,14 @@ def parse(argv: list[str] | None) -> Options:
     p.add_argument("--waves", nargs="?", const="1", default="0", help="1 writes dump.vcd (Icarus: dump.fst)")
     p.add_argument("--limit", type=int, default=Options.limit, help="accesses; 0 is the whole recording")
     p.add_argument("--pressure", default=Options.pressure, help="0 to 4, or swap=1,migrate=2,... per 1000")
-    p.add_argument("--mirror", default=Options.mirror, choices=["interval", "mirror"], help="HMM API")
+    p.add_argument("--mirror", default=Options.mirror, choices=["interval", *MIRROR_APIS], help="HMM API")
     p.add_argument("--memory", type=int, default=Options.memory, help="host memory in MiB (%(default)s)")
     p.add_argument("--config", default=Options.config, choices=["fast", "default", "stress"], help="the bus")
     p.add_argument("--device", default=Options.device, choices=sorted(DEVICES), help="sizes of the device")
     p.add_argument("--data-w", type=int, default=Options.data_w, choices=[64, 128, 256, 512])
     p.add_argument("--processes", type=int, default=Options.processes, help="copies of the program (1)")
+    p.add_argument("--link", default=Options.link, choices=["axi", "pcie"], help="what is above the device")
+    p.add_argument("--iommu", default="1", choices=["0", "1"], help="LINK=pcie: the host has an IOMMU (1)")
     p.add_argument("--out", default=Options.out, help="directory of the report (%(default)s)")
     a = p.parse_args(argv)
     a.waves = a.waves not in ("", "0")
@@ -50,6 +53,9 @@ def parse(argv: list[str] | None) -> Options:
         p.error("--processes is 1 to 16")
     if a.sim == "icarus" and a.flavour == "plain":
         p.error("--flavour plain runs on Verilator only")
+    a.iommu = a.iommu == "1"
+    if a.link == "pcie" and (a.sim != "verilator" or a.flavour != "cocotb" or a.data_w == 64):
+        p.error("--link pcie runs on Verilator under cocotb, with --data-w 128, 256 or 512")
     try:
         Pressure.parse(a.pressure)
     except ValueError as e:
@@ -111,6 +117,51 @@ def run_plain(options: Options, display: Display) -> dict:
     return session.report
 
 
+def simulate(options: Options, out: Path) -> None:
+    """Run the simulator on a session; its log is out/log.txt (PCIe: run.log). Raises AssertionError."""
+    env = {"SVM_SIM_OPTIONS": options.dump()}
+    if options.link == "pcie":
+        runner.run(
+            "tb.cocotb_pcie_sim",
+            parameters=parameters(options),
+            env={**runner.PCIE_ENV, **env},
+            bench=runner.FPGA,
+            waves=options.waves,
+            test_dir=out,
+        ).check()
+        return
+    build.run_cocotb(
+        "tb.cocotb_sim",
+        sim=options.sim,
+        data_w=options.data_w,
+        params=DEVICES[options.device],
+        seed=options.seed,
+        waves=options.waves,
+        extra_env=env,
+        test_dir=out,
+        quiet=True,
+    )
+
+
+def parameters(options: Options) -> dict[str, int]:
+    """Parameters of the design behind PCIe."""
+    return {"DATA_W": options.data_w, **runner.PCIE_PARAMETERS, **DEVICES[options.device]}
+
+
+def make(options: Options) -> None:
+    """Build what a run needs. Raises ToolError."""
+    if options.link == "pcie":
+        runner.make("verilator", parameters(options), waves=options.waves, bench=runner.FPGA)
+        return
+    design = build.Design.of(data_w=options.data_w, params=DEVICES[options.device], waves=options.waves)
+    if options.flavour == "plain":
+        build.library(design)
+    elif options.sim == "icarus":
+        build.icarus(design)
+    else:
+        build.cocotb_exe(design)
+
+
 def run_cocotb(options: Options, display: Display) -> dict:
     """Replay in a simulator under cocotb; the report. Raises ToolError when it leaves none."""
     out = Path(options.out)
@@ -129,17 +180,7 @@ def run_cocotb(options: Options, display: Display) -> dict:
         watcher = threading.Thread(target=watch, daemon=True)
         watcher.start()
         try:
-            build.run_cocotb(
-                "tb.cocotb_sim",
-                sim=options.sim,
-                data_w=options.data_w,
-                params=DEVICES[options.device],
-                seed=options.seed,
-                waves=options.waves,
-                extra_env={"SVM_SIM_OPTIONS": options.dump()},
-                test_dir=out,
-                quiet=True,
-            )
+            simulate(options, out)
         except AssertionError as e:
             failure = str(e)
         finally:
@@ -149,7 +190,7 @@ def run_cocotb(options: Options, display: Display) -> dict:
     try:
         report = json.loads((out / "report.json").read_text())
     except (OSError, ValueError) as e:
-        log = out / "log.txt"
+        log = out / ("run.log" if options.link == "pcie" else "log.txt")
         raise ToolError(f"the simulation left no report; its log is {log}\n{failure[-2000:]}") from e
     if failure and report["ok"]:
         report["ok"] = False
@@ -168,17 +209,12 @@ def main(argv: list[str] | None = None) -> int:
         Path(options.out).mkdir(parents=True, exist_ok=True)
         console.print(
             f"replaying {Path(options.trace).name} ({' '.join(trace.header.get('command', [])[:6])}) on"
-            f" {options.sim}, {options.flavour}, seed {options.seed}, pressure {options.pressure}"
+            f" {options.sim}, {options.flavour}, link {options.link}, seed {options.seed},"
+            f" pressure {options.pressure}"
         )
-        design = build.Design.of(data_w=options.data_w, params=DEVICES[options.device], waves=options.waves)
         start = time.monotonic()
         with console.status("building the simulation (about a minute when nothing is cached)"):
-            if options.flavour == "plain":
-                build.library(design)
-            elif options.sim == "icarus":
-                build.icarus(design)
-            else:
-                build.cocotb_exe(design)
+            make(options)
         if (took := time.monotonic() - start) > 1:
             console.print(f"built in {took:.0f} s")
         display = Display(console)

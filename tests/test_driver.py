@@ -22,7 +22,7 @@ from sw_model.device_interface import DONE, WORK, Work, WorkStatus
 from sw_model.driver import SvmDriver
 from sw_model.engine import Engine
 from sw_model.func_device import WRITE, Access, FuncDevice
-from sw_model.locking import KernelBug
+from sw_model.locking import KernelBug, is_freed
 from sw_model.migrate import migrate_range
 from sw_model.mm import MmStruct
 from sw_model.mmu_notifier import (
@@ -34,7 +34,7 @@ from sw_model.mmu_notifier import (
 from sw_model.pagetable import HPAGE as HUGE
 from sw_model.pagetable import PAGE_SIZE as PAGE
 from sw_model.phys import PhysMem
-from sw_model.sched import RandomStrategy, Scheduler, Thread, point
+from sw_model.sched import RandomStrategy, Scheduler, Thread, WaitQueue, point
 from sw_model.thp import collapse_huge_page
 from sw_model.vma import (
     MADV_DONTNEED,
@@ -193,7 +193,7 @@ def test_device_and_cpu_see_the_same_memory(mirror: str, around: int) -> None:
         await w.detach(pasid)
         assert w.drv.attachments == {}
         await mm.exit()
-        assert mm.mm_count == 0
+        assert is_freed(mm)
 
     World(1, mirror, fault_around=around).run(main)
 
@@ -218,7 +218,7 @@ def test_answers(mirror: str) -> None:
         assert mm.mm_count > 0
         await w.detach(pasid)
         assert await w.work(Work.READ, pasid, pages(0, 1)) == [DECERR]
-        assert mm.mm_count == 0
+        assert is_freed(mm)
 
     World(2, mirror, fault_around=4).run(main)
 
@@ -346,8 +346,19 @@ def test_nonblocking_invalidation(mirror: str) -> None:
         assert await mmu_notifier_invalidate_range_start(r) == 0
         await mmu_notifier_invalidate_range_end(r)
         assert await mmu_notifier_invalidate_range_start(rng(1)) == -errno.EAGAIN
-        async with w.drv.lock:
-            assert await mmu_notifier_invalidate_range_start(rng(5)) == -errno.EAGAIN
+        busy, wq = True, WaitQueue("busy")
+
+        async def holder() -> None:
+            async with w.drv.lock:
+                await wq.wait(lambda: not busy)
+
+        t = w.sched.spawn(holder(), "holder")
+        while not w.drv.lock.held:
+            await point("x")
+        assert await mmu_notifier_invalidate_range_start(rng(5)) == -errno.EAGAIN
+        busy = False
+        wq.wake_all()
+        await t.join()
         assert not mm.notifier_subscriptions.active_invalidate_ranges
         r = rng(1, True)
         assert await mmu_notifier_invalidate_range_start(r) == 0
@@ -501,7 +512,7 @@ def storm(seed: int, mirror: str, early_exit: bool = False, **options: Any) -> W
             await t.join()
         if pasid:
             await w.detach(pasid)
-        assert mm.mm_users == 0 and mm.mm_count == 0
+        assert is_freed(mm)
 
     w.run(main)
     return w
@@ -542,7 +553,7 @@ def huge_storm(seed: int, mirror: str) -> World:
             await t.join()
         await mm.exit()
         await w.detach(pasid)
-        assert mm.mm_count == 0
+        assert is_freed(mm)
 
     w = World(seed, mirror, frames=6144, capacity=32)
     w.run(main)
@@ -572,7 +583,7 @@ def test_two_processes() -> None:
         for mm, pasid in mms:
             await mm.exit()
             await w.detach(pasid)
-            assert mm.mm_count == 0
+            assert is_freed(mm)
 
     for seed in range(4):
         World(seed, "interval", fault_around=4).run(main)
@@ -657,3 +668,19 @@ def test_second_invalidation_waits_for_the_first(
 
     World(9, mirror).run(main)
     assert any(early) == forget
+
+
+def test_flushing_faults_under_mmap_lock_is_reported() -> None:
+    """The fault worker takes mmap_lock: reported although no fault is being serviced."""
+
+    async def main(w: World) -> None:
+        mm = MmStruct(w.phys)
+        await mm.mmap(BASE, PAGE, RW, ANON_FIXED)
+        pasid = await w.attach(mm)
+        assert await w.work(Work.WRITE, pasid, pages(0, 1)) == [OK]
+        async with mm.mmap_lock.read():
+            await w.drv.flush_faults()
+
+    text = "main takes fault work holding mm.mmap_lock; svm-fault took mm.mmap_lock holding fault work"
+    with pytest.raises(KernelBug, match=text):
+        World(3, "interval").run(main)

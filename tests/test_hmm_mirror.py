@@ -1,6 +1,6 @@
 """Lifetimes of the mirror API: each known bug of the patch, as a race that the code must survive.
 
-B.. and F.. are the numbers of the bug list in the docstrings of sw_model.hmm_mirror. Where it is cheap the
+B.. and F.. are the numbers of docs/catalogue.md and docs/generations.md. Where it is cheap the
 bug is also put back, to show that the test would see it.
 """
 
@@ -249,6 +249,117 @@ def test_nonblock_failure_unwinds() -> None:
         mm.hmm.mirrors_sem.up_write()
         assert not mm.hmm.active
         assert await invalidate(mm, BASE, BASE + PAGE, blockable=False) == 0
+        # Nobody owes an end for a start that failed.
+        await ops.lock.lock()
+        inv = MmuNotifierRange(mm, BASE, BASE + PAGE, MmuNotifyEvent.CLEAR, blockable=False)
+        node = mm.hmm.mmu_notifier
+        assert await node.ops.invalidate_range_start(node, inv) == -errno.EAGAIN and not mm.hmm.active
+        ops.lock.unlock()
+
+    run(main())
+
+
+def test_the_hmm_keeps_its_mm() -> None:
+    """Review: no check of hmm->mm for NULL. The pointer is right as long as the hmm is, whoever has gone."""
+
+    async def main() -> None:
+        mm = toy()
+        m = await register(mm)
+        hmm = m.hmm
+        assert hmm is not None
+        await mm.mmput()
+        assert hmm.mm is mm and not is_freed(mm) and mm.mm_count == 2  # notifier, hmm
+        await hm.hmm_mirror_unregister(m)
+
+    run(main())
+
+
+def test_two_threads_end_one_range() -> None:
+    """Review: range->hmm. A range is one thread's; the second one's end is a bug and drops no reference."""
+
+    def scenario(seed: int) -> None:
+        async def main() -> None:
+            mm = toy()
+            m = await register(mm)
+            rng = whole(mm)
+            async with mm.mmap_lock.read():
+                assert await hm.hmm_vma_fault(m, rng) == 0
+            refused: list[str] = []
+
+            async def end() -> None:
+                try:
+                    await hm.hmm_vma_range_done(rng)
+                except KernelBug as e:
+                    refused.append(str(e))
+
+            await spawn_all(end(), end())
+            assert refused == ["hmm_vma_range_done of a range that is not active"]
+            assert mm.hmm.kref.read() == 1 and mm.mm_users == 1 and not mm.hmm.ranges
+
+        run(main(), seed=seed)
+
+    for seed in range(20):
+        scenario(seed)
+
+
+def test_a_range_in_use_is_refused() -> None:
+    async def main() -> None:
+        mm = toy()
+        m = await register(mm)
+        rng = whole(mm)
+        async with mm.mmap_lock.read():
+            assert await hm.hmm_vma_fault(m, rng) == 0
+            for again in (hm.hmm_vma_fault, hm.hmm_vma_get_pfns):
+                with pytest.raises(KernelBug, match="active already"):
+                    await again(m, rng)
+        assert mm.hmm.kref.read() == 2 and await hm.hmm_vma_range_done(rng)
+
+    run(main())
+
+
+def test_a_range_keeps_the_address_space() -> None:
+    """exit_mmap() waits for the range, whose last put holds the driver's lock, which release() takes."""
+
+    async def main() -> None:
+        mm = toy()
+        ops = Ops()
+        m = await register(mm, ops)
+        await mm.mmgrab()
+        ops_release = ops.release
+
+        async def release(mirror: hm.HmmMirror) -> None:
+            async with ops.lock:
+                await ops_release(mirror)
+
+        ops.release = release  # type: ignore[method-assign]
+        rng = whole(mm)
+        async with mm.mmap_lock.read():
+            assert await hm.hmm_vma_fault(m, rng) == 0
+        await mm.mmput()
+        assert mm.mm_users == 1 and not ops.released
+        async with ops.lock:
+            assert await hm.hmm_vma_range_done(rng)
+        while not ops.released:
+            await point("exit")
+        async with mm.mmap_lock.read():
+            assert await hm.hmm_vma_fault(m, whole(mm)) == -errno.EINVAL
+        await hm.hmm_mirror_unregister(m)
+        await mm.mmdrop()
+
+    run(main(), seed=1)
+
+
+def test_a_killed_creator_leaves_nothing() -> None:
+    async def main() -> None:
+        mm = toy()
+        me = await current()
+        me.killed = True
+        m = hm.HmmMirror(Ops())
+        async with mm.mmap_lock.write():
+            assert await hm.hmm_mirror_register(m, mm) == -errno.ENOMEM
+            assert mm.hmm is None and mm.mm_count == 1
+            me.killed = False
+            assert await hm.hmm_mirror_register(m, mm) == 0
 
     run(main())
 
@@ -464,6 +575,29 @@ def test_double_unregister_is_caught_with_a_bare_check(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(hm, "hmm_mirror_unregister", racy)
     must_catch(race_double_unregister, range(200))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_fault_against_unregister(seed: int) -> None:
+    """A fault finds the hmm through its mirror, and that is there or not."""
+
+    async def main() -> None:
+        mm = toy()
+        m = await register(mm)
+
+        async def fault() -> None:
+            await hm.hmm_mirror_wait_idle(m)
+            rng = whole(mm)
+            async with mm.mmap_lock.read():
+                ret = await hm.hmm_vma_fault(m, rng)
+            assert ret in (0, -errno.EINVAL)
+            if ret == 0:
+                await hm.hmm_vma_range_done(rng)
+
+        await spawn_all(fault(), hm.hmm_mirror_unregister(m), user_invalidate(mm))
+        await mm.mmput()
+
+    run(main(), seed=seed)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

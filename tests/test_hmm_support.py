@@ -72,7 +72,7 @@ class ToyMm(MmRefs):
     def pte(self, addr: int) -> ToyPte:
         return self.ptes.get(addr, ToyPte(base=addr))
 
-    async def handle_mm_fault(self, vma: ToyVma, addr: int, write: bool) -> int:
+    async def handle_mm_fault(self, vma: ToyVma, addr: int, write: bool, allow_retry: bool = False) -> int:
         await point("fault", self)
         self.faults.append((addr, write))
         if self.fault_result:

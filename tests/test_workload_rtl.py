@@ -53,6 +53,16 @@ def test_processes_under_stress(tmp_path: Path, trace: str, mirror: str) -> None
     assert r["ok"] and r["workload"]["accesses"] == 5000
 
 
+@pytest.mark.parametrize(("mirror", "status"), [("v1", 1), ("v3", 1), ("mirror", 0)])
+def test_the_first_mirror_api_lets_the_device_use_freed_memory(
+    tmp_path: Path, mirror: str, status: int
+) -> None:
+    """The hole of the patch: a range that begins inside an invalidation is valid. Later versions close it."""
+    args = ["--trace", str(ROOT / "traces/sort.svmt"), "--limit", "3000", "--flavour", "plain"]
+    r = sim(tmp_path, *args, "--pressure", "3", "--mirror", mirror, status=status)
+    assert r["ok"] is (status == 0) and ("freed-frame" in json.dumps(r)) is (status == 1)
+
+
 def test_a_small_device(tmp_path: Path) -> None:
     """A cache of 16 entries and 2 fault identifiers: both run out, nothing is wrong."""
     args = ["--trace", str(ROOT / "traces/sqlite.svmt"), "--limit", "2500", "--flavour", "plain"]
