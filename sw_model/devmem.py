@@ -1,7 +1,9 @@
 """Device memory (ZONE_DEVICE): private and coherent pages, their migration, device-exclusive access.
 
-Models mm/memremap.c, mm/migrate_device.c and make_device_exclusive() of mm/rmap.c. Pages are 4 KiB: a 2-MiB
-folio is split when it is collected (as without MIGRATE_VMA_SELECT_COMPOUND). Only anonymous memory moves.
+Models mm/memremap.c, mm/migrate_device.c and make_device_exclusive() of mm/rmap.c. Only anonymous memory
+moves. With MIGRATE_VMA_SELECT_COMPOUND a 2-MiB page moves as a whole where the driver gives it one, and is
+split where it gives small ones; without, it is split when it is collected. The migration entry of a leaf is
+modelled as 512 entries, which become a leaf again.
 
 A driver migrates with three calls, with mmap_lock held for reading:
 
@@ -17,7 +19,14 @@ import errno
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from sw_model.fault import VM_FAULT_ERROR, VM_FAULT_OOM, VM_FAULT_SIGBUS, map_anon, release_page
+from sw_model.fault import (
+    VM_FAULT_ERROR,
+    VM_FAULT_OOM,
+    VM_FAULT_SIGBUS,
+    map_anon,
+    release_page,
+    thp_eligible,
+)
 from sw_model.locking import warn_on
 from sw_model.mmu_notifier import (
     MmuNotifierRange,
@@ -25,27 +34,30 @@ from sw_model.mmu_notifier import (
     mmu_notifier_invalidate_range_end,
     mmu_notifier_invalidate_range_start,
 )
-from sw_model.pagetable import DEVP, DEVX, EXCL, HPAGE, MIG, PAGE_SIZE, ZERO, D, P, W
+from sw_model.pagetable import DEVP, DEVX, EXCL, HPAGE, HPAGE_NR, MIG, PAGE_SIZE, PS, ZERO, D, P, W
 from sw_model.phys import (
     PG_ANON,
     PG_DEVICE_PRIVATE,
     PG_DIRTY,
     PG_EXCL,
+    PG_HUGE,
+    PG_HUGETLB,
     PG_KSM,
     PG_RESERVED,
     PG_ZONE_DEVICE,
     POISON_FREE,
     PhysMem,
 )
-from sw_model.reclaim import remove_migration_ptes, try_to_unmap
+from sw_model.reclaim import remove_migration_huge, remove_migration_ptes, try_to_unmap
 from sw_model.sched import point
-from sw_model.thp import split_folio, split_huge_pmd
-from sw_model.vma import VM_SPECIAL, VM_WRITE, Vma
+from sw_model.thp import map_huge, split_folio, split_huge_pmd
+from sw_model.vma import VM_HUGETLB, VM_READ, VM_SPECIAL, VM_WRITE, Vma
 
 MIGRATE_PFN_VALID, MIGRATE_PFN_MIGRATE, MIGRATE_PFN_WRITE = 1 << 0, 1 << 1, 1 << 3
+MIGRATE_PFN_COMPOUND = 1 << 4
 MIGRATE_PFN_SHIFT = 6
 MIGRATE_VMA_SELECT_SYSTEM, MIGRATE_VMA_SELECT_DEVICE_PRIVATE = 1 << 0, 1 << 1
-MIGRATE_VMA_SELECT_DEVICE_COHERENT = 1 << 2
+MIGRATE_VMA_SELECT_DEVICE_COHERENT, MIGRATE_VMA_SELECT_COMPOUND = 1 << 2, 1 << 3
 
 MEMORY_DEVICE_PRIVATE, MEMORY_DEVICE_COHERENT = 1, 2
 #: contents of the frames that stand for device-private pages: nothing may read them
@@ -70,6 +82,7 @@ class DevPagemap:
 
     Coherent pages are ordinary memory to the CPU. A private page has a pfn, but the CPU cannot reach its
     data: they are in the frame `backing(pfn)`, which only the device uses; the frame of the pfn is poisoned.
+    The frames are in the aperture where PhysMem has one, else at the top of the host's memory.
     `owner` identifies the device in entries and events; `migrate_to_ram` handles CPU faults on private pages.
     Raises OSError(ENOMEM) when the memory has no room (memremap_pages).
     """
@@ -89,7 +102,10 @@ class DevPagemap:
         self.private = kind == MEMORY_DEVICE_PRIVATE
         self.nr_pages = nr_pages
         self._nr_frames = nr_pages * (2 if self.private else 1)
-        self.first_pfn = phys.alloc_contig(self._nr_frames)
+        align = HPAGE_NR if nr_pages % HPAGE_NR == 0 else 1
+        self._aperture = phys.device_end > phys.device_pfn
+        take = phys.alloc_device if self._aperture else phys.alloc_contig
+        self.first_pfn = take(self._nr_frames, align)
         self.end_pfn = self.first_pfn + nr_pages
         self._page_flags = PG_ZONE_DEVICE | (PG_DEVICE_PRIVATE if self.private else 0)
         pages = slice(self.first_pfn, self.end_pfn)
@@ -101,7 +117,7 @@ class DevPagemap:
         #: which mirror a page belongs to (zone_device_data)
         self.zone_device_data: dict[int, Any] = {}
         phys.pgmaps.append(self)
-        if phys.on_frame_free is not None:
+        if phys.on_frame_free is not None and not self._aperture:
             phys.on_frame_free(self.backing(self.first_pfn), nr_pages)
 
     def backing(self, pfn: int) -> int:
@@ -121,17 +137,43 @@ class DevPagemap:
         assert locked
         return pfn
 
+    def alloc_huge(self) -> int:
+        """512 aligned pages as one folio, as alloc(); the head, -1 when there are none."""
+        free = set(self.free)
+        first = -(-self.first_pfn // HPAGE_NR) * HPAGE_NR
+        for head in range(first, self.end_pfn - HPAGE_NR + 1, HPAGE_NR):
+            pages = range(head, head + HPAGE_NR)
+            if free.issuperset(pages):
+                self.free = [p for p in self.free if p not in pages]
+                return self._alloc_folio(head)
+        return -1
+
+    def _alloc_folio(self, head: int) -> int:
+        phys = self.phys
+        phys.refcount[head] = 1
+        phys.flags[head] |= PG_HUGE
+        phys.head[head : head + HPAGE_NR] = head
+        if phys.on_frame_alloc is not None:
+            phys.on_frame_alloc(self.backing(head), HPAGE_NR)
+        locked = phys.trylock_page(head)
+        assert locked
+        return head
+
     def page_free(self, pfn: int) -> None:
         """The last reference is gone (free_zone_device_folio); the data are poisoned."""
         phys = self.phys
-        assert not phys.mapcount[pfn] and not phys.page_locked(pfn), f"device pfn {pfn} freed in use"
+        nr = HPAGE_NR if phys.flags[pfn] & PG_HUGE else 1
+        used = phys.mapcount[pfn : pfn + nr].any() or phys.page_locked(pfn)
+        assert not used, f"device pfn {pfn} freed in use"
         frame = self.backing(pfn)
         if phys.on_frame_free is not None:
-            phys.on_frame_free(frame, 1)
-        phys.page_view(frame)[:] = POISON_FREE
-        phys.flags[pfn] = self._page_flags
-        self.zone_device_data.pop(pfn, None)
-        self.free.append(pfn)
+            phys.on_frame_free(frame, nr)
+        phys.memory[frame * PAGE_SIZE : (frame + nr) * PAGE_SIZE] = POISON_FREE
+        phys.flags[pfn : pfn + nr] = self._page_flags
+        phys.head[pfn : pfn + nr] = range(pfn, pfn + nr)
+        for p in range(pfn, pfn + nr):
+            self.zone_device_data.pop(p, None)
+        self.free.extend(range(pfn + nr - 1, pfn - 1, -1))
 
     async def migrate_to_ram(self, vma: Vma, addr: int, pfn: int) -> int:
         """dev_pagemap_ops.migrate_to_ram(): VM_FAULT_*. The caller has the page locked and referenced."""
@@ -144,6 +186,9 @@ class DevPagemap:
         phys = self.phys
         warn_on(len(self.free) != self.nr_pages, "device pages in use at memunmap_pages")
         phys.pgmaps.remove(self)
+        if self._aperture:
+            phys.free_device(self.first_pfn, self._nr_frames)
+            return
         if phys.on_frame_alloc is not None:
             phys.on_frame_alloc(self.backing(self.first_pfn), self.nr_pages)
         phys.refcount[self.first_pfn : self.end_pfn] = 1
@@ -153,7 +198,7 @@ class DevPagemap:
 
 def data_frame(phys: PhysMem, pfn: int) -> int:
     """The frame with the data of any page: of a device page its backing, else the page itself."""
-    return phys.pgmap(pfn).backing(pfn) if phys.flags[pfn] & PG_ZONE_DEVICE else pfn
+    return phys.pgmap(pfn).backing(pfn) if phys.flags[phys.head[pfn]] & PG_ZONE_DEVICE else pfn
 
 
 class MigrateVma:
@@ -185,7 +230,7 @@ async def migrate_vma_setup(args: MigrateVma) -> int:
     """
     vma, phys = args.vma, args.vma.vm_mm.phys
     start, end = args.start, args.end
-    if (start | end) & (PAGE_SIZE - 1) or start >= end or vma.vm_flags & VM_SPECIAL:
+    if (start | end) & (PAGE_SIZE - 1) or start >= end or vma.vm_flags & (VM_SPECIAL | VM_HUGETLB):
         return -errno.EINVAL
     if not (vma.vm_start <= start < vma.vm_end and end <= vma.vm_end):
         return -errno.EINVAL
@@ -195,9 +240,15 @@ async def migrate_vma_setup(args: MigrateVma) -> int:
     n = (end - start) // PAGE_SIZE
     args.src, args.dst = [0] * n, [0] * n
     await _collect(args)
-    await _unmap(phys, args.src, args.fault_page)
-    args.cpages = sum(bool(s & MIGRATE_PFN_MIGRATE) for s in args.src)
+    await migrate_device_unmap(phys, args.src, args.fault_page)
+    args.cpages = moving_pages(args.src)
     return 0
+
+
+def moving_pages(src: list[int]) -> int:
+    """How many pages the entries move."""
+    moving = [s for s in src if s & MIGRATE_PFN_MIGRATE]
+    return sum(HPAGE_NR if s & MIGRATE_PFN_COMPOUND else 1 for s in moving)
 
 
 async def _collect(args: MigrateVma) -> None:
@@ -208,6 +259,10 @@ async def _collect(args: MigrateVma) -> None:
     addr = args.start
     while addr < args.end:
         stop = min(args.end, (addr & -HPAGE) + HPAGE)
+        whole = args.flags & MIGRATE_VMA_SELECT_COMPOUND and stop - addr == HPAGE
+        if whole and await _collect_huge(args, addr):
+            addr = stop
+            continue
         await _split_huge(args, addr, stop)
         await mm.page_table_lock.lock()
         await point("pte", mm)
@@ -223,6 +278,53 @@ async def _collect(args: MigrateVma) -> None:
     await mmu_notifier_invalidate_range_end(r)
 
 
+async def _collect_huge(args: MigrateVma, addr: int) -> bool:
+    """migrate_vma_collect_huge_pmd(): the 2-MiB leaf at `addr`, or a hole of that size; False for neither."""
+    vma, mm, phys = args.vma, args.vma.vm_mm, args.vma.vm_mm.phys
+    await mm.page_table_lock.lock()
+    await point("pte", mm)
+    i = (addr - args.start) // PAGE_SIZE
+    e = mm.pt.pmd_entry(addr)
+    done = False
+    if e == 0 and thp_eligible(vma, addr):
+        args.src[i] = MIGRATE_PFN_MIGRATE | MIGRATE_PFN_COMPOUND
+        done = True
+    elif type(e) is int and e & (P | DEVP) and _wanted(args, e >> 12):
+        head = e >> 12
+        if head == args.fault_page or phys.trylock_page(head):
+            phys.get_page(head)
+            excl = EXCL if phys.flags[head] & PG_EXCL else 0
+            if e & D:
+                phys.flags[head] |= PG_DIRTY
+            phys.flags[head] &= _NOT_EXCL
+            bits = MIG | excl | (e & (W | D))
+            mm.set_huge(addr, [(head + k) << 12 | bits for k in range(HPAGE_NR)])
+            phys.del_rmap_pmd(head, mm, addr)
+            for k in range(HPAGE_NR):
+                phys.add_mig(head + k, mm, addr + k * PAGE_SIZE)
+            phys.put_page(head)
+            args.src[i] = migrate_pfn(head) | MIGRATE_PFN_MIGRATE | MIGRATE_PFN_COMPOUND
+            args.src[i] |= MIGRATE_PFN_WRITE if e & W else 0
+            done = True
+    mm.page_table_lock.unlock()
+    return done
+
+
+def _wanted(args: MigrateVma, pfn: int) -> bool:
+    """Is the page of the kind that args.flags select, and anonymous?"""
+    phys = args.vma.vm_mm.phys
+    flags = int(phys.flags[phys.head[pfn]])
+    if flags & PG_ZONE_DEVICE:
+        private = flags & PG_DEVICE_PRIVATE
+        want = MIGRATE_VMA_SELECT_DEVICE_PRIVATE if private else MIGRATE_VMA_SELECT_DEVICE_COHERENT
+        if not args.flags & want or phys.pgmap(pfn).owner is not args.pgmap_owner:
+            return False
+    elif not args.flags & MIGRATE_VMA_SELECT_SYSTEM:
+        return False
+    # The merge tree of KSM names its pages; only private anonymous memory moves to a device.
+    return bool(flags & PG_ANON) and not flags & PG_KSM
+
+
 async def _split_huge(args: MigrateVma, addr: int, stop: int) -> None:
     """Split the 2-MiB pages that [addr, stop), a part of one 2-MiB slot, maps; the pinned ones stay whole."""
     mm, phys = args.vma.vm_mm, args.vma.vm_mm.phys
@@ -236,7 +338,8 @@ async def _split_huge(args: MigrateVma, addr: int, stop: int) -> None:
             part = table[(addr >> 12) & 511 : ((stop - 1 >> 12) & 511) + 1]
         pfn = -1
         for e in part:
-            if e & P and not e & ZERO and phys.order_of(e >> 12) and int(phys.head[e >> 12]) not in tried:
+            has = (e & DEVP or (e & P and not e & ZERO)) and _wanted(args, e >> 12)
+            if has and phys.order_of(e >> 12) and int(phys.head[e >> 12]) not in tried:
                 pfn = e >> 12
                 tried.add(int(phys.head[pfn]))
                 phys.get_page(pfn)
@@ -258,17 +361,9 @@ def _collect_one(args: MigrateVma, t: list, i: int, addr: int) -> int:
         return MIGRATE_PFN_MIGRATE if args.flags & MIGRATE_VMA_SELECT_SYSTEM and args.vma.is_anon else 0
     if not e & (P | DEVP):
         return 0
-    flags = int(phys.flags[phys.head[pfn]])
-    if flags & PG_ZONE_DEVICE:
-        private = flags & PG_DEVICE_PRIVATE
-        want = MIGRATE_VMA_SELECT_DEVICE_PRIVATE if private else MIGRATE_VMA_SELECT_DEVICE_COHERENT
-        if not args.flags & want or phys.pgmap(pfn).owner is not args.pgmap_owner:
-            return 0
-    elif not args.flags & MIGRATE_VMA_SELECT_SYSTEM:
+    if not _wanted(args, pfn) or phys.order_of(pfn):
         return 0
-    # The merge tree of KSM names its pages; only private anonymous memory moves to a device.
-    if not flags & PG_ANON or flags & PG_KSM or phys.order_of(pfn):
-        return 0
+    flags = int(phys.flags[pfn])
     if pfn != args.fault_page and not phys.trylock_page(pfn):
         return 0
     phys.get_page(pfn)
@@ -283,20 +378,27 @@ def _collect_one(args: MigrateVma, t: list, i: int, addr: int) -> int:
     return migrate_pfn(pfn) | MIGRATE_PFN_MIGRATE | (MIGRATE_PFN_WRITE if e & W else 0)
 
 
-async def _unmap(phys: PhysMem, src: list[int], fault_page: int) -> None:
-    """migrate_device_unmap(): unmap the pages everywhere else; those that are pinned go back."""
+async def migrate_device_unmap(phys: PhysMem, src: list[int], fault_page: int = -1) -> None:
+    """migrate_device_unmap(): unmap the pages everywhere; those that are pinned go back, their src is 0.
+
+    The pages are locked, and the migration has a reference on each.
+    """
     for i, s in enumerate(src):
         pfn = migrate_pfn_to_page(s)
         if pfn < 0:
             continue
-        if phys.mapcount[pfn]:
+        if phys.order_of(pfn) and phys.mapcount[pfn : pfn + HPAGE_NR].any():
+            for mm, haddr in list(phys.rmap_pmd.get(pfn, ())):
+                await split_huge_pmd(mm, haddr)
+            await try_to_unmap(phys, pfn, migrate=True, nr=HPAGE_NR)
+        elif phys.mapcount[pfn]:
             await try_to_unmap(phys, pfn, migrate=True)
         if not _can_move(phys, pfn, fault_page):
             src[i] = s & ~MIGRATE_PFN_MIGRATE
     for i, s in enumerate(src):
         pfn = migrate_pfn_to_page(s)
         if pfn >= 0 and not s & MIGRATE_PFN_MIGRATE:
-            await remove_migration_ptes(phys, pfn, pfn)
+            await _remove_migration(phys, pfn, pfn)
             src[i] = 0
             _done_with(phys, pfn, fault_page)
 
@@ -304,7 +406,15 @@ async def _unmap(phys: PhysMem, src: list[int], fault_page: int) -> None:
 def _can_move(phys: PhysMem, pfn: int, fault_page: int) -> bool:
     """migrate_vma_check_page(): no mapping is left, and no reference but the migration's and a cache's."""
     refs = 1 + (pfn == fault_page) + (pfn in phys.slot_of)
-    return not phys.mapcount[pfn] and int(phys.refcount[pfn]) == refs
+    nr = HPAGE_NR if phys.order_of(pfn) else 1
+    return not phys.mapcount[pfn : pfn + nr].any() and int(phys.refcount[pfn]) == refs
+
+
+async def _remove_migration(phys: PhysMem, old: int, new: int) -> None:
+    if phys.order_of(old):
+        await remove_migration_huge(phys, old, new)
+    else:
+        await remove_migration_ptes(phys, old, new)
 
 
 def _done_with(phys: PhysMem, pfn: int, fault_page: int) -> None:
@@ -326,15 +436,33 @@ async def migrate_vma_pages(args: MigrateVma) -> None:
             continue
         new = migrate_pfn_to_page(args.dst[i])
         addr = args.start + i * PAGE_SIZE
+        if s & MIGRATE_PFN_COMPOUND and not args.dst[i] & MIGRATE_PFN_COMPOUND:
+            args.src[i : i + HPAGE_NR] = [MIGRATE_PFN_MIGRATE] * HPAGE_NR
+            s = MIGRATE_PFN_MIGRATE
+        insert = _insert_huge if s & MIGRATE_PFN_COMPOUND else _insert_page
         if new >= 0 and r is None:
             mm = args.vma.vm_mm
             r = MmuNotifierRange(mm, addr, args.end, MmuNotifyEvent.MIGRATE, owner=args.pgmap_owner)
             await mmu_notifier_invalidate_range_start(r)
-        if new < 0 or not await _insert_page(args.vma, addr, new):
+        if new < 0 or not await insert(args.vma, addr, new):
             args.src[i] = s & ~MIGRATE_PFN_MIGRATE
     await migrate_device_pages(phys, args.src, args.dst, args.fault_page)
+    if phys.on_device_pte is not None:
+        _tell_observers(args)
     if r is not None:
         await mmu_notifier_invalidate_range_end(r)
+
+
+def _tell_observers(args: MigrateVma) -> None:
+    """From here to the end of the migration the driver maps device pages whose entries are still to come."""
+    mm, phys = args.vma.vm_mm, args.vma.vm_mm.phys
+    for i, s in enumerate(args.src):
+        old, new = migrate_pfn_to_page(s), migrate_pfn_to_page(args.dst[i])
+        addr = args.start + i * PAGE_SIZE
+        if s & MIGRATE_PFN_MIGRATE and old >= 0 and new >= 0 and phys.flags[new] & PG_ZONE_DEVICE:
+            nr = HPAGE_NR if s & MIGRATE_PFN_COMPOUND else 1
+            if all((mm, addr + k * PAGE_SIZE) in phys.rmap_mig.get(old + k, ()) for k in range(nr)):
+                phys.on_device_pte(mm, addr, data_frame(phys, new), nr, bool(s & MIGRATE_PFN_WRITE))
 
 
 async def migrate_device_pages(phys: PhysMem, src: list[int], dst: list[int], fault_page: int = -1) -> None:
@@ -344,12 +472,52 @@ async def migrate_device_pages(phys: PhysMem, src: list[int], dst: list[int], fa
         if pfn < 0:
             continue
         await point("migrate", phys)
+        if s & MIGRATE_PFN_COMPOUND and new >= 0 and not dst[i] & MIGRATE_PFN_COMPOUND:
+            if not _can_move(phys, pfn, fault_page):
+                src[i] = s & ~MIGRATE_PFN_MIGRATE
+                continue
+            s = _split_unmapped(phys, src, i)
         if new < 0 or not phys.free_swap_of(pfn) or not _can_move(phys, pfn, fault_page):
             src[i] = s & ~MIGRATE_PFN_MIGRATE
             continue
         # Not MADV_FREE'd any more: the device may write it.
         phys.flags[new] |= PG_ANON | PG_DIRTY
         phys.stats["migrate"] += 1
+
+
+def _split_unmapped(phys: PhysMem, src: list[int], i: int) -> int:
+    """migrate_vma_split_unmapped_folio(): src[i] and the 511 after it name small pages; the new src[i]."""
+    head = migrate_pfn_to_page(src[i])
+    flags = src[i] & (MIGRATE_PFN_MIGRATE | MIGRATE_PFN_WRITE)
+    faulting = int(phys.refcount[head]) - 1
+    phys.refcount[head] = 1
+    phys.split_compound(head)
+    phys.refcount[head] += faulting
+    phys.stats["split"] += 1
+    for k in range(HPAGE_NR):
+        if k:
+            phys.trylock_page(head + k)
+        src[i + k] = migrate_pfn(head + k) | flags
+    return src[i]
+
+
+async def _insert_huge(vma: Vma, addr: int, new: int) -> bool:
+    """migrate_vma_insert_huge_pmd_page(): map a 2-MiB device page where nothing was mapped."""
+    mm, phys = vma.vm_mm, vma.vm_mm.phys
+    await mm.page_table_lock.lock()
+    ok = mm.pt.pmd_entry(addr) == 0
+    if ok:
+        phys.get_page(new)
+        phys.flags[new] |= PG_DIRTY
+        if phys.flags[new] & PG_DEVICE_PRIVATE:
+            vma.anon_vma = True
+            phys.flags[new] |= PG_ANON | PG_EXCL
+            phys.add_rmap_pmd(new, mm, addr)
+            mm.set_huge(addr, (new << 12) | DEVP | PS | (W if vma.vm_flags & VM_WRITE else 0))
+        else:
+            map_huge(mm, vma, addr, new)
+    mm.page_table_lock.unlock()
+    return ok
 
 
 async def _insert_page(vma: Vma, addr: int, new: int) -> bool:
@@ -392,7 +560,7 @@ async def migrate_device_finalize(
         pfn, new = migrate_pfn_to_page(s), migrate_pfn_to_page(dst[i])
         if pfn >= 0:
             moved = new >= 0 and bool(s & MIGRATE_PFN_MIGRATE)
-            await remove_migration_ptes(phys, pfn, new if moved else pfn)
+            await _remove_migration(phys, pfn, new if moved else pfn)
             _done_with(phys, pfn, fault_page)
         if new >= 0:
             phys.unlock_page(new)
@@ -406,11 +574,15 @@ async def migrate_device_range(phys: PhysMem, start: int, npages: int) -> list[i
     """
     src = []
     for pfn in range(start, start + npages):
+        if phys.refcount[pfn] > 0 and phys.flags[pfn] & PG_HUGE:
+            phys.get_page(pfn)
+            await split_folio(phys, pfn)
+            release_page(phys, pfn)
         ok = phys.refcount[pfn] > 0 and phys.trylock_page(pfn)
         if ok:
             phys.get_page(pfn)
         src.append(migrate_pfn(pfn) | MIGRATE_PFN_MIGRATE if ok else 0)
-    await _unmap(phys, src, -1)
+    await migrate_device_unmap(phys, src)
     return src
 
 
@@ -434,7 +606,7 @@ async def make_device_exclusive(mm: Any, addr: int, owner: object) -> int:
         if pfn < 0:
             return pfn
         flags = int(phys.flags[phys.head[pfn]])
-        if not flags & PG_ANON or flags & PG_ZONE_DEVICE:
+        if not flags & PG_ANON or flags & (PG_ZONE_DEVICE | PG_HUGETLB):
             phys.put_page(pfn)
             return -errno.EOPNOTSUPP
         await phys.lock_page(pfn)
@@ -457,25 +629,33 @@ async def make_device_exclusive(mm: Any, addr: int, owner: object) -> int:
         release_page(phys, pfn)
 
 
-async def get_user_page(mm: Any, addr: int) -> int:
-    """get_user_page_vma_remote(FOLL_GET | FOLL_WRITE | FOLL_SPLIT_PMD): a pfn with a reference, or -errno."""
+async def get_user_page(mm: Any, addr: int, write: bool = True) -> int:
+    """get_user_page_vma_remote(FOLL_GET | FOLL_SPLIT_PMD): a pfn with a reference, or -errno.
+
+    With `write` (FOLL_WRITE) the entry is writable. mmap_lock is held.
+    """
+    perm, need = (W, VM_WRITE) if write else (P, VM_READ)
     while True:
         await mm.page_table_lock.lock()
         e = mm.pt.pmd_entry(addr)
+        if type(e) is int and e & perm and e & P and mm.phys.flags[e >> 12] & PG_HUGETLB:
+            mm.phys.get_page(e >> 12)
+            mm.page_table_lock.unlock()
+            return (e >> 12) + ((addr >> 12) & 511)
         if type(e) is list:
             e = e[(addr >> 12) & 511]
-            if e & P and e & W:
+            if e & P and e & perm:
                 mm.phys.get_page(e >> 12)
                 mm.page_table_lock.unlock()
                 return e >> 12
             e = 0
         mm.page_table_lock.unlock()
-        if e:
+        vma = mm.vma_lookup(addr)
+        if e and not (vma is not None and vma.vm_flags & VM_HUGETLB):
             await split_huge_pmd(mm, addr & -HPAGE)
             continue
-        vma = mm.vma_lookup(addr)
-        if vma is None or not vma.vm_flags & VM_WRITE:
+        if vma is None or not vma.vm_flags & need:
             return -errno.EFAULT
-        ret = await mm.handle_mm_fault(vma, addr, True)
+        ret = await mm.handle_mm_fault(vma, addr, write)
         if ret & VM_FAULT_ERROR:
             return -errno.ENOMEM if ret & VM_FAULT_OOM else -errno.EFAULT

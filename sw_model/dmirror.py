@@ -6,7 +6,8 @@ devmem.DevPagemap, private or coherent.
 
 Where it differs from lib/test_hmm.c, it is to be sound:
 
-- device-exclusive access is mapped inside a read section that skips the driver's own EXCLUSIVE events;
+- device-exclusive access is mapped inside a read section that skips the driver's own EXCLUSIVE events, one
+  request at a time;
 - the step that maps migrated pages checks that nothing was invalidated since the migration began, and takes
   the fault path after the migration otherwise;
 - an own MIGRATE event is not ignored: the sequence is set, so that a fault that walked before the migration
@@ -21,15 +22,18 @@ It has no 1 s timeout of the retry loop.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sw_model.devmem import (
     MEMORY_DEVICE_PRIVATE,
+    MIGRATE_PFN_COMPOUND,
     MIGRATE_PFN_MIGRATE,
     MIGRATE_PFN_WRITE,
+    MIGRATE_VMA_SELECT_COMPOUND,
     MIGRATE_VMA_SELECT_DEVICE_COHERENT,
     MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
     MIGRATE_VMA_SELECT_SYSTEM,
@@ -46,6 +50,7 @@ from sw_model.devmem import (
     migrate_vma_finalize,
     migrate_vma_pages,
     migrate_vma_setup,
+    moving_pages,
 )
 from sw_model.fault import VM_FAULT_OOM, VM_FAULT_SIGBUS, release_page
 from sw_model.hmm import (
@@ -58,8 +63,9 @@ from sw_model.hmm import (
     HMM_PFN_WRITE,
     HmmRange,
     hmm_range_fault,
+    hmm_range_fault_unlocked_timeout,
 )
-from sw_model.locking import Mutex, warn_on
+from sw_model.locking import Mutex, RwSem, warn_on
 from sw_model.mm import MmStruct
 from sw_model.mm_ops import get_unmapped_area
 from sw_model.mmu_notifier import (
@@ -74,7 +80,7 @@ from sw_model.mmu_notifier import (
     mmu_interval_read_retry,
     mmu_interval_set_seq,
 )
-from sw_model.pagetable import HPAGE, PAGE_SHIFT, PAGE_SIZE, A, P
+from sw_model.pagetable import HPAGE, HPAGE_NR, PAGE_SHIFT, PAGE_SIZE, A, P
 from sw_model.phys import PG_DEVICE_PRIVATE, PG_ZONE_DEVICE, PhysMem
 from sw_model.vma import VM_MAYREAD, VM_MAYWRITE, VM_MIXEDMAP, VM_READ, VM_WRITE, Vma
 
@@ -83,7 +89,9 @@ PROT_DEV_PRIVATE_LOCAL, PROT_DEV_PRIVATE_REMOTE = 0x20, 0x30
 PROT_DEV_COHERENT_LOCAL, PROT_DEV_COHERENT_REMOTE = 0x40, 0x50
 
 TAG_READ, TAG_ATOMIC, TAG_WRITE = 0, 1, 3
+FLAG_FAIL_ALLOC = 1
 FAULT_PAGES = 32  # pages of one hmm_range_fault()
+RangeFault = Callable[[HmmRange], Awaitable[int]]
 
 
 @dataclass
@@ -103,12 +111,19 @@ class DmirrorDevice:
         self.phys = phys
         self.pagemap = DevPagemap(phys, nr_pages, kind, self, self._migrate_to_ram)
         self.mirrors: list[Dmirror] = []
+        #: a mirror leaves `mirrors` when nobody walks the list
+        self.mirrors_lock = RwSem("mirrors")
+        self.exclusive_lock = Mutex("exclusive")
 
     @property
     def select(self) -> int:
         """The MIGRATE_VMA_SELECT_* flag of its own memory."""
         private = self.pagemap.private
         return MIGRATE_VMA_SELECT_DEVICE_PRIVATE if private else MIGRATE_VMA_SELECT_DEVICE_COHERENT
+
+    async def open(self, mm: MmStruct) -> Dmirror:
+        """dmirror_fops_open() by the process of `mm`. Raises OSError(errno)."""
+        return await Dmirror.open(self, mm)
 
     def owns(self, frame: int) -> bool:
         """True for a frame in which this device's memory keeps data."""
@@ -136,8 +151,11 @@ class DmirrorDevice:
         self.pagemap.close()
 
     async def _migrate_to_ram(self, vma: Vma, addr: int, pfn: int) -> int:
-        """dmirror_devmem_fault(): one page back to system memory. 0, VM_FAULT_OOM or VM_FAULT_SIGBUS."""
-        args = MigrateVma(vma, addr, addr + PAGE_SIZE, self, self.select, fault_page=pfn)
+        """dmirror_devmem_fault(): one folio back to system memory. 0, VM_FAULT_OOM or VM_FAULT_SIGBUS."""
+        owner = self.pagemap.zone_device_data[pfn].device
+        size = PAGE_SIZE << self.phys.order_of(pfn)
+        start, select = addr & -size, self.select | MIGRATE_VMA_SELECT_COMPOUND
+        args = MigrateVma(vma, start, start + size, owner, select, fault_page=pfn)
         if await migrate_vma_setup(args):
             return VM_FAULT_SIGBUS
         ok = await self.copy_back(args)
@@ -151,19 +169,33 @@ class DmirrorDevice:
         The device's own entries go first: nobody may write a page once it has been copied.
         """
         phys = self.phys
-        for mirror in list(self.mirrors):
-            if mirror.mm is args.vma.vm_mm:
-                await mirror.drop_moving(args)
+        async with self.mirrors_lock.read():
+            for mirror in list(self.mirrors):
+                if mirror.mm is args.vma.vm_mm:
+                    await mirror.drop_moving(args)
         for i, s in enumerate(args.src):
-            if not s & MIGRATE_PFN_MIGRATE or migrate_pfn_to_page(s) < 0:
+            old = migrate_pfn_to_page(s)
+            if not s & MIGRATE_PFN_MIGRATE or old < 0:
                 continue
-            new = await phys.alloc_page()
-            if new < 0:
-                return False
-            phys.trylock_page(new)
-            phys.copy_pages(new, self.pagemap.backing(migrate_pfn_to_page(s)))
-            args.dst[i] = migrate_pfn(new) | s & MIGRATE_PFN_WRITE
+            src, huge = self.pagemap.backing(old), s & MIGRATE_PFN_COMPOUND
+            if huge and not self._allocation_fails(old) and (new := phys.alloc_huge()) >= 0:
+                phys.trylock_page(new)
+                phys.copy_pages(new, src, HPAGE_NR)
+                args.dst[i] = migrate_pfn(new) | MIGRATE_PFN_COMPOUND | s & MIGRATE_PFN_WRITE
+                continue
+            for k in range(HPAGE_NR if huge else 1):
+                new = await phys.alloc_page()
+                if new < 0:
+                    return False
+                phys.trylock_page(new)
+                phys.copy_pages(new, src + k)
+                args.dst[i + k] = migrate_pfn(new) | s & MIGRATE_PFN_WRITE
         return True
+
+    def _allocation_fails(self, pfn: int) -> bool:
+        """HMM_DMIRROR_FLAG_FAIL_ALLOC of the mirror that the device page belongs to."""
+        mirror = self.pagemap.zone_device_data.get(pfn)
+        return mirror is not None and mirror.allocation_fails()
 
 
 class _MirrorOps(MmuIntervalNotifierOps):
@@ -225,6 +257,8 @@ class Dmirror(MmuIntervalNotifier):
         self.pt: dict[int, tuple[int, int]] = {}
         #: invalidations other than the device's own migrations; changed with the mutex held
         self.foreign_events = 0
+        #: HMM_DMIRROR_FLAGS
+        self.flags = 0
 
     @classmethod
     async def open(cls, device: DmirrorDevice, mm: MmStruct) -> Dmirror:
@@ -241,10 +275,20 @@ class Dmirror(MmuIntervalNotifier):
         async with self.mutex:
             self.erase(0, ULONG_MAX)
         await mmu_interval_notifier_remove(self)
-        self.device.mirrors.remove(self)
+        async with self.device.mirrors_lock.write():
+            self.device.mirrors.remove(self)
         await self.device.evict()
 
     # -- the device's page table -------------------------------------------------------------------
+
+    @property
+    def section(self) -> MmuIntervalNotifier:
+        """The notifier whose read sections guard what is mapped."""
+        return self
+
+    def events(self) -> int:
+        """Invalidations so far other than the device's own migrations."""
+        return self.foreign_events
 
     def erase(self, start: int, end: int, keep_own: bool = False) -> None:
         """dmirror_do_update(): forget [start, end); with `keep_own`, not what is in own memory."""
@@ -265,7 +309,8 @@ class Dmirror(MmuIntervalNotifier):
         async with self.mutex:
             for i, s in enumerate(args.src):
                 if s & MIGRATE_PFN_MIGRATE:
-                    self.erase(args.start + i * PAGE_SIZE, args.start + (i + 1) * PAGE_SIZE)
+                    nr = HPAGE_NR if s & MIGRATE_PFN_COMPOUND else 1
+                    self.erase(args.start + i * PAGE_SIZE, args.start + (i + nr) * PAGE_SIZE)
 
     def _store(self, vpn: int, pfn: int, tag: int) -> None:
         frame = data_frame(self.phys, pfn)
@@ -273,10 +318,39 @@ class Dmirror(MmuIntervalNotifier):
         warn_on(private, "a device-private page has no data of its own")
         self.pt[vpn] = (frame, tag)
 
+    async def map_pages(self, pages: dict[int, tuple[int, int]], valid: Callable[[], bool]) -> bool:
+        """Map page number -> (pfn, TAG_*); False when `valid()`, asked with the mutex held, says no."""
+        async with self.mutex:
+            ok = valid()
+            if ok:
+                for vpn, (pfn, tag) in pages.items():
+                    self._store(vpn, pfn, tag)
+        return ok
+
+    async def read_mapped(self, addr: int, npages: int, late: Collection[int] = ()) -> Command:
+        """The device reads what it has mapped already; -ENOENT from the first page on that it has not.
+
+        The pages at the addresses `late` it may fault in before.
+        """
+        cmd, out = Command(), bytearray()
+        for a in late:
+            await self._fault(a, a + PAGE_SIZE, False)
+        async with self.mutex:
+            cmd.ret = self._do_read(addr, npages, out)
+        cmd.cpages, cmd.data = len(out) >> PAGE_SHIFT, bytes(out)
+        return cmd
+
     # -- commands ----------------------------------------------------------------------------------
 
     async def read(self, addr: int, npages: int) -> Command:
         """HMM_DMIRROR_READ: the device reads; -EFAULT where it may not, -EPERM, -ENOMEM."""
+        return await self._read(addr, npages, self._range_fault)
+
+    async def read_unlocked(self, addr: int, npages: int) -> Command:
+        """HMM_DMIRROR_READ_UNLOCKED: faults may drop mmap_lock, so that userfaultfd can serve them."""
+        return await self._read(addr, npages, self._range_fault_unlocked)
+
+    async def _read(self, addr: int, npages: int, fault: RangeFault) -> Command:
         cmd = Command()
         out = bytearray()
         while True:
@@ -285,7 +359,7 @@ class Dmirror(MmuIntervalNotifier):
             cmd.cpages = len(out) >> PAGE_SHIFT
             if cmd.ret != -errno.ENOENT:
                 break
-            cmd.ret = await self._fault(addr + len(out), addr + npages * PAGE_SIZE, False)
+            cmd.ret = await self._fault(addr + len(out), addr + npages * PAGE_SIZE, False, fault)
             if cmd.ret:
                 break
             cmd.faults += 1
@@ -298,8 +372,12 @@ class Dmirror(MmuIntervalNotifier):
             entry = self.pt.get((addr + len(out)) >> PAGE_SHIFT)
             if entry is None:
                 return -errno.ENOENT
-            out += self.phys.page_view(entry[0]).tobytes()
+            out += self._page((addr + len(out)) >> PAGE_SHIFT, entry[0], False).tobytes()
         return 0
+
+    def _page(self, vpn: int, frame: int, write: bool) -> NDArray[np.uint8]:
+        """The bytes that the device accesses at page `vpn` through its entry. Mutex held."""
+        return self.phys.page_view(frame)
 
     async def write(self, addr: int, data: bytes) -> Command:
         """HMM_DMIRROR_WRITE of whole pages: -EFAULT, -EPERM (read-only VMA), -ENOMEM."""
@@ -312,7 +390,8 @@ class Dmirror(MmuIntervalNotifier):
                     if entry is None or entry[1] != TAG_WRITE:
                         break
                     at = cmd.cpages * PAGE_SIZE
-                    self.phys.page_view(entry[0])[:] = memoryview(data)[at : at + PAGE_SIZE]
+                    view = self._page((addr >> PAGE_SHIFT) + cmd.cpages, entry[0], True)
+                    view[:] = memoryview(data)[at : at + PAGE_SIZE]
                     cmd.cpages += 1
             if cmd.cpages == npages:
                 return cmd
@@ -321,7 +400,7 @@ class Dmirror(MmuIntervalNotifier):
                 return cmd
             cmd.faults += 1
 
-    async def _fault(self, start: int, end: int, write: bool) -> int:
+    async def _fault(self, start: int, end: int, write: bool, fault: RangeFault | None = None) -> int:
         """dmirror_fault(): map [start, end) for the device; 0 or the error of hmm_range_fault()."""
         mm = self.mm
         if not await mm.mmget_not_zero():
@@ -331,17 +410,20 @@ class Dmirror(MmuIntervalNotifier):
         for at in range(start, end, FAULT_PAGES * PAGE_SIZE):
             stop = min(end, at + FAULT_PAGES * PAGE_SIZE)
             rng = HmmRange(self, at, stop, None, flags, dev_private_owner=self.device)
-            ret = await self._range_fault(rng)
+            ret = await (fault or self._range_fault)(rng)
             if ret:
                 break
             for i, p in enumerate(rng.pfns.tolist()):
                 warn_on(not p & HMM_PFN_VALID or p & HMM_PFN_ERROR, "a requested page is not valid")
                 warn_on(write and not p & HMM_PFN_WRITE, "a page requested for writing is read-only")
-                tag = TAG_WRITE if p & HMM_PFN_WRITE else TAG_READ
-                self._store((at >> PAGE_SHIFT) + i, p & HMM_PFN_MASK, tag)
+                self._map_faulted((at >> PAGE_SHIFT) + i, p)
             self.mutex.unlock()
         await mm.mmput()
         return ret
+
+    def _map_faulted(self, vpn: int, hmm_pfn: int) -> None:
+        """Enter one result of hmm_range_fault(). Mutex held."""
+        self._store(vpn, hmm_pfn & HMM_PFN_MASK, TAG_WRITE if hmm_pfn & HMM_PFN_WRITE else TAG_READ)
 
     async def _range_fault(self, rng: HmmRange) -> int:
         """dmirror_range_fault(): 0 with the mutex held and the section valid, else -errno."""
@@ -352,6 +434,17 @@ class Dmirror(MmuIntervalNotifier):
                 ret = await hmm_range_fault(rng)
             if ret == -errno.EBUSY:
                 continue
+            if ret:
+                return ret
+            await self.mutex.lock()
+            if not mmu_interval_read_retry(rng.notifier, rng.notifier_seq):
+                return 0
+            self.mutex.unlock()
+
+    async def _range_fault_unlocked(self, rng: HmmRange) -> int:
+        """dmirror_range_fault_unlocked(): as _range_fault()."""
+        while True:
+            ret = await hmm_range_fault_unlocked_timeout(rng)
             if ret:
                 return ret
             await self.mutex.lock()
@@ -376,12 +469,7 @@ class Dmirror(MmuIntervalNotifier):
                 cmd.ret = -errno.EINVAL if args is None else await self._chunk_to_dev(args, late)
                 at = args.end if args is not None else end
         if not cmd.ret:
-            for a in late:
-                await self._fault(a, a + PAGE_SIZE, False)
-            out = bytearray()
-            async with self.mutex:
-                cmd.ret = self._do_read(addr, npages, out)
-            cmd.cpages, cmd.data = len(out) >> PAGE_SHIFT, bytes(out)
+            cmd = await self.read_mapped(addr, npages, late)
         await mm.mmput()
         return cmd
 
@@ -390,43 +478,61 @@ class Dmirror(MmuIntervalNotifier):
         vma = self.mm.vma_lookup(at)
         if vma is None or not vma.vm_flags & VM_READ:
             return None
-        return MigrateVma(vma, at, min(end, at + HPAGE, vma.vm_end), self.device, flags)
+        stop = min(end, (at & -HPAGE) + HPAGE, vma.vm_end)
+        return MigrateVma(vma, at, stop, self.device, flags | MIGRATE_VMA_SELECT_COMPOUND)
 
     async def _chunk_to_dev(self, args: MigrateVma, late: list[int]) -> int:
         """Migrate one chunk; `late` gets pages that moved while something else was invalidated."""
-        pagemap, phys = self.device.pagemap, self.phys
-        events = self.foreign_events
+        events = self.events()
         # An invalidation that has called back already may still have its entries to clear.
-        await mmu_interval_read_begin(self)
+        await mmu_interval_read_begin(self.section)
         ret = await migrate_vma_setup(args)
         if ret:
             return ret
         for i, s in enumerate(args.src):
-            if not s & MIGRATE_PFN_MIGRATE:
-                continue
-            old, new = migrate_pfn_to_page(s), pagemap.alloc()
-            if new < 0:
-                continue
-            pagemap.zone_device_data[new] = self
-            if old >= 0:
-                phys.copy_pages(pagemap.backing(new), old)
-            else:
-                phys.page_view(pagemap.backing(new))[:] = 0
-            args.dst[i] = migrate_pfn(new) | s & MIGRATE_PFN_WRITE
+            if s & MIGRATE_PFN_MIGRATE:
+                self._alloc_and_copy(args, i)
         await migrate_vma_pages(args)
-        async with self.mutex:
-            still = self.foreign_events == events
-            for i, (s, d) in enumerate(zip(args.src, args.dst, strict=True)):
-                at = args.start + i * PAGE_SIZE
-                if not s & MIGRATE_PFN_MIGRATE or migrate_pfn_to_page(d) < 0:
-                    continue
-                if still:
-                    tag = TAG_WRITE if d & MIGRATE_PFN_WRITE else TAG_READ
-                    self._store(at >> PAGE_SHIFT, migrate_pfn_to_page(d), tag)
-                else:
-                    late.append(at)
+        pages = {
+            (args.start >> PAGE_SHIFT) + i + k: (new + k, TAG_WRITE if d & MIGRATE_PFN_WRITE else TAG_READ)
+            for i, (s, d) in enumerate(zip(args.src, args.dst, strict=True))
+            if s & MIGRATE_PFN_MIGRATE and (new := migrate_pfn_to_page(d)) >= 0
+            for k in range(HPAGE_NR if s & MIGRATE_PFN_COMPOUND else 1)
+        }
+        if not await self.map_pages(pages, lambda: self._undisturbed(events)):
+            late += [vpn << PAGE_SHIFT for vpn in pages]
         await migrate_vma_finalize(args)
         return 0
+
+    def _alloc_and_copy(self, args: MigrateVma, i: int) -> None:
+        """dmirror_migrate_alloc_and_copy() of one entry; small pages where there is no 2-MiB one."""
+        pagemap, phys, s = self.device.pagemap, self.phys, args.src[i]
+        old, huge = migrate_pfn_to_page(s), s & MIGRATE_PFN_COMPOUND
+        new = pagemap.alloc_huge() if huge and not self.allocation_fails() else -1
+        whole = new >= 0
+        for k in range(1 if whole or not huge else HPAGE_NR):
+            if not whole:
+                new = pagemap.alloc()
+            if new < 0:
+                continue
+            nr, frame = HPAGE_NR if whole else 1, pagemap.backing(new)
+            pagemap.zone_device_data.update((p, self) for p in range(new, new + nr))
+            if old >= 0:
+                phys.copy_pages(frame, old + k, nr)
+            else:
+                phys.memory[frame * PAGE_SIZE : (frame + nr) * PAGE_SIZE] = 0
+            args.dst[i + k] = migrate_pfn(new) | s & MIGRATE_PFN_WRITE
+            if whole:
+                args.dst[i] |= MIGRATE_PFN_COMPOUND
+
+    def allocation_fails(self) -> bool:
+        """FLAG_FAIL_ALLOC: true once for the next allocation of a 2-MiB page."""
+        fails, self.flags = bool(self.flags & FLAG_FAIL_ALLOC), self.flags & ~FLAG_FAIL_ALLOC
+        return fails
+
+    def _undisturbed(self, events: int) -> bool:
+        """Nothing was invalidated since `foreign_events` was `events`. Mutex held."""
+        return self.events() == events
 
     async def migrate_to_sys(self, addr: int, npages: int) -> Command:
         """HMM_DMIRROR_MIGRATE_TO_SYS: `cpages` pages moved. -EINVAL: no readable VMA; -ENOMEM."""
@@ -448,9 +554,7 @@ class Dmirror(MmuIntervalNotifier):
                 if not await self.device.copy_back(args):
                     cmd.ret = -errno.ENOMEM
                 await migrate_vma_pages(args)
-                cmd.cpages += sum(
-                    migrate_pfn_to_page(s) >= 0 and bool(s & MIGRATE_PFN_MIGRATE) for s in args.src
-                )
+                cmd.cpages += moving_pages([s for s in args.src if migrate_pfn_to_page(s) >= 0])
                 await migrate_vma_finalize(args)
         await mm.mmput()
         return cmd
@@ -461,7 +565,14 @@ class Dmirror(MmuIntervalNotifier):
         return Command()
 
     async def exclusive(self, addr: int, npages: int) -> Command:
-        """HMM_DMIRROR_EXCLUSIVE: map for atomic access, then read. Errors: make_device_exclusive()."""
+        """HMM_DMIRROR_EXCLUSIVE: map for atomic access, then read. Errors: make_device_exclusive().
+
+        One request of the device at a time: each takes the page from the others, whose sections then end.
+        """
+        async with self.device.exclusive_lock:
+            return await self._exclusive(addr, npages)
+
+    async def _exclusive(self, addr: int, npages: int) -> Command:
         cmd = Command()
         mm = self.mm
         if not await mm.mmget_not_zero():
@@ -472,12 +583,7 @@ class Dmirror(MmuIntervalNotifier):
                 if cmd.ret:
                     break
         await mm.mmput()
-        if not cmd.ret:
-            out = bytearray()
-            async with self.mutex:
-                cmd.ret = self._do_read(addr, npages, out)
-            cmd.cpages, cmd.data = len(out) >> PAGE_SHIFT, bytes(out)
-        return cmd
+        return cmd if cmd.ret else await self.read_mapped(addr, npages)
 
     async def _map_exclusive(self, addr: int) -> int:
         done = False
@@ -488,14 +594,14 @@ class Dmirror(MmuIntervalNotifier):
             if pfn < 0:
                 return pfn
             release_page(self.phys, pfn)
-            seq = await mmu_interval_read_begin(self)
+            seq = await mmu_interval_read_begin(self.section)
             pfn = await make_device_exclusive(self.mm, addr, self.device)
             if pfn < 0:
                 return pfn
-            async with self.mutex:
-                done = not mmu_interval_read_retry(self, seq)
-                if done:
-                    self._store(addr >> PAGE_SHIFT, pfn, TAG_ATOMIC)
+            done = await self.map_pages(
+                {addr >> PAGE_SHIFT: (pfn, TAG_ATOMIC)},
+                lambda seq=seq: not mmu_interval_read_retry(self.section, seq),
+            )
             self.phys.unlock_page(pfn)
             release_page(self.phys, pfn)
         return 0

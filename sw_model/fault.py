@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sw_model import thp
+from sw_model import hugetlb, thp, userfaultfd
 from sw_model.mmu_notifier import (
     MmuNotifierRange,
     MmuNotifyEvent,
@@ -19,9 +19,11 @@ from sw_model.pagetable import (
     DEVP,
     DEVX,
     EXCL,
+    HAS_PAGE,
     HPAGE,
     HPAGE_MASK,
     HPAGE_NR,
+    HWPOISON,
     MIG,
     PAGE_MASK,
     PAGE_SIZE,
@@ -35,7 +37,17 @@ from sw_model.pagetable import (
 )
 from sw_model.phys import PG_ANON, PG_DIRTY, PG_EXCL, PG_KSM, PhysMem
 from sw_model.sched import point
-from sw_model.vma import VM_ACCESS, VM_HUGEPAGE, VM_NOHUGEPAGE, VM_SHARED, VM_SPECIAL, VM_WRITE, Vma
+from sw_model.vma import (
+    VM_ACCESS,
+    VM_HUGEPAGE,
+    VM_HUGETLB,
+    VM_NOHUGEPAGE,
+    VM_SHARED,
+    VM_SPECIAL,
+    VM_UFFD_MISSING,
+    VM_WRITE,
+    Vma,
+)
 
 if TYPE_CHECKING:
     from sw_model.mm import MmStruct
@@ -62,11 +74,17 @@ async def handle_mm_fault(mm: MmStruct, vma: Vma, addr: int, write: bool, allow_
     addr &= PAGE_MASK
     await point("pte", mm)
     e = mm.pt.pmd_entry(addr)
+    if vma.vm_flags & VM_HUGETLB:
+        return await hugetlb.hugetlb_fault(mm, vma, addr, write)
+    if vma.vm_flags & VM_UFFD_MISSING and not mm.pt.entry(addr):
+        return await userfaultfd.handle_userfault(mm, addr, allow_retry)
     if e == 0 and thp_eligible(vma, addr):
         ret = await _huge_anonymous(mm, vma, addr & HPAGE_MASK)
         if ret != VM_FAULT_FALLBACK:
             return ret
         e = mm.pt.pmd_entry(addr)
+    if type(e) is int and e & DEVP:
+        return await _device_private(mm, vma, addr, -1, e)
     if e and type(e) is int:
         ret = await _huge_fault(mm, vma, addr & HPAGE_MASK, e, write)
         if ret != VM_FAULT_FALLBACK:
@@ -80,12 +98,14 @@ async def handle_mm_fault(mm: MmStruct, vma: Vma, addr: int, write: bool, allow_
         if vma.vm_file is None:
             return await _anonymous(mm, vma, addr, table, i, write)
         return await _file_fault(mm, vma, addr, table, i, write)
+    if e & HWPOISON and not e & HAS_PAGE:
+        return VM_FAULT_HWPOISON
     if e & SWAP:
         return await _swap_in(mm, vma, addr, table, i, e, write, allow_retry)
     if e & MIG:
         return await _migration_wait(mm, addr, allow_retry)
     if e & DEVP:
-        return await _device_private(mm, vma, addr, table, i, e)
+        return await _device_private(mm, vma, addr, i, e)
     if e & DEVX:
         return await _device_exclusive(mm, vma, addr, table, i, e)
     if e & PN:
@@ -223,16 +243,24 @@ async def migration_entry_wait(mm: MmStruct, addr: int) -> None:
         await mm.phys.wait_on_page_locked(e >> 12)
 
 
-async def _device_private(mm: MmStruct, vma: Vma, addr: int, table: list, i: int, e: int) -> int:
-    """The device-private branch of do_swap_page: the owner's driver brings the page back (migrate_to_ram)."""
+async def _device_private(mm: MmStruct, vma: Vma, addr: int, i: int, e: int) -> int:
+    """do_swap_page, do_huge_pmd_device_private: the owner's driver brings the page back (migrate_to_ram).
+
+    `i` is the index of a PTE, -1 for a 2-MiB leaf. A 2-MiB folio that PTEs map is split first.
+    """
     phys = mm.phys
     pfn = e >> 12
     await mm.page_table_lock.lock()
-    same = table[i] == e
-    locked = same and phys.trylock_page(pfn)
-    if locked:
+    same = mm.pt.entry(addr) == e
+    split = same and i >= 0 and phys.order_of(pfn)
+    locked = same and not split and phys.trylock_page(pfn)
+    if split or locked:
         phys.get_page(pfn)
     mm.page_table_lock.unlock()
+    if split:
+        await thp.split_folio(phys, pfn)
+        phys.put_page(pfn)
+        return 0
     if not locked:
         if same:
             await phys.wait_on_page_locked(pfn)

@@ -41,6 +41,7 @@ from sw_model.vma import (
     MADV_WILLNEED,
     VM_DONTCOPY,
     VM_HUGEPAGE,
+    VM_HUGETLB,
     VM_NOHUGEPAGE,
     VM_SHARED,
     VM_SPECIAL,
@@ -89,6 +90,13 @@ async def madvise(mm: MmStruct, addr: int, length: int, advice: int) -> None:
             lo, hi = max(addr, v.vm_start), min(end, v.vm_end)
             if advice in (MADV_DONTNEED, MADV_FREE) and v.vm_flags & VM_SPECIAL:
                 raise error(errno.EINVAL)
+            if v.vm_flags & VM_HUGETLB:
+                # Whole 2-MiB pages only, and nothing but dropping them is modelled.
+                if advice == MADV_DONTNEED and not (lo | hi) & (HPAGE - 1):
+                    await zap_page_range_single(v, lo, hi)
+                elif advice in (MADV_DONTNEED, MADV_FREE):
+                    raise error(errno.EINVAL)
+                continue
             if advice == MADV_DONTNEED:
                 await zap_page_range_single(v, lo, hi)
             elif advice == MADV_FREE:

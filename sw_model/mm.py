@@ -22,13 +22,16 @@ from sw_model.fault import (  # noqa: F401
 )
 from sw_model.filemap import File, page_mkclean  # noqa: F401
 from sw_model.ksm import merge_pages  # noqa: F401
-from sw_model.locking import RwSem, SpinLock, warn_on
+from sw_model.locking import RwSem, SpinLock, kfree, warn_on
 from sw_model.madvise import swap_out_range  # noqa: F401
 from sw_model.migrate import migrate_page, migrate_range  # noqa: F401
 from sw_model.mm_ops import change_prot_numa  # noqa: F401
 from sw_model.mm_refs import MmRefs
 from sw_model.pagetable import (  # noqa: F401
+    DEVICE,
+    DEVX,
     HPAGE,
+    MIG,
     PAGE_SIZE,
     PS,
     TASK_SIZE,
@@ -40,12 +43,12 @@ from sw_model.pagetable import (  # noqa: F401
     PteKind,
     W,
 )
-from sw_model.phys import PhysMem
+from sw_model.phys import PG_ZONE_DEVICE, PhysMem
 from sw_model.reclaim import reclaim_pages, swap_out  # noqa: F401
 from sw_model.sched import WaitQueue, point
 from sw_model.thp import collapse_huge_page, split_folio, split_huge_pmd  # noqa: F401
 from sw_model.vma import *  # noqa: F403
-from sw_model.vma import VM_ACCESS, VM_WRITE, Vma, VmaList
+from sw_model.vma import VM_ACCESS, VM_UFFD_MISSING, VM_WRITE, Vma, VmaList
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -92,6 +95,7 @@ class MmStruct(MmRefs):
         self._rmap_wq = WaitQueue(f"{name}.rmap")
         self.notifier_subscriptions: Any = None
         self.hmm: Any = None
+        self.userfaultfd: Any = None
         if phys.on_mm_create is not None:
             phys.on_mm_create(self)
 
@@ -105,11 +109,12 @@ class MmStruct(MmRefs):
         await fork.exit_mmap(self)
 
     def free_mm(self) -> None:
-        """__mmdrop(). Raises KernelBug when page tables or VMAs are left."""
+        """__mmdrop(): any use from here on is one after free. KernelBug when page tables or VMAs are left."""
         mmu_notifier.mmu_notifier_subscriptions_destroy(self)
         warn_on(self.pt.nr_tables or self.vma_list.all, f"{self.name} freed with page tables or VMAs")
         if self.phys.on_mm_free is not None:
             self.phys.on_mm_free(self)
+        kfree(self)
 
     async def exit(self) -> None:
         """The process drops its address space (exit_mm)."""
@@ -196,6 +201,28 @@ class MmStruct(MmRefs):
                 self.phys.on_pte_set(self, addr & -PAGE_SIZE, new >> 12, 1, bool(new & W))
         elif old & P and self.phys.on_pte_clear is not None:
             self.phys.on_pte_clear(self, addr & -PAGE_SIZE, 1)
+        if (old | new) & (DEVICE | MIG):
+            self.device_entry(addr & -PAGE_SIZE, new, 1)
+
+    def device_entry(self, addr: int, new: int, nr: int) -> None:
+        """Tell the observers which frames a device may use through an entry that the CPU cannot use.
+
+        on_device_pte(mm, addr, frame, nr, writable), frame -1 when it ends. A device page keeps its owner's
+        translations while it has a migration entry: the owner revokes them before it copies. While a page
+        moves to a device, migrate_vma_pages() says where the driver may map it.
+        """
+        if self.phys.on_device_pte is not None and not new & P:
+            frame = self._device_frame(new)
+            if frame >= 0 or not new & MIG:
+                self.phys.on_device_pte(self, addr, frame, nr, bool(new & (W | DEVX)))
+
+    def _device_frame(self, e: int) -> int:
+        if e & P or not e & (DEVICE | MIG):
+            return -1
+        pfn = e >> 12
+        if self.phys.flags[self.phys.head[pfn]] & PG_ZONE_DEVICE:
+            return self.phys.pgmap(pfn).backing(pfn)
+        return pfn if e & DEVX else -1
 
     def set_huge(self, addr: int, new: int | list) -> None:
         """Store a PMD entry where a huge leaf was or will be; as set_pte. page_table_lock held."""
@@ -209,6 +236,9 @@ class MmStruct(MmRefs):
                 self.phys.on_pte_set(self, addr & -HPAGE, new >> 12, HPAGE // PAGE_SIZE, bool(new & W))
         elif was and self.phys.on_pte_clear is not None:
             self.phys.on_pte_clear(self, addr & -HPAGE, HPAGE // PAGE_SIZE)
+        first = new if type(new) is int else new[0]  # of 512 entries of one folio
+        if (first | (old if type(old) is int else 0)) & (DEVICE | MIG):
+            self.device_entry(addr & -HPAGE, first, HPAGE // PAGE_SIZE)
 
     # -- the CPU -----------------------------------------------------------------------------------
 
@@ -218,13 +248,15 @@ class MmStruct(MmRefs):
         Raises SegvError, SigbusError (both OSError(EFAULT) with `.addr`), OSError(ENOMEM).
         """
         await self.mmap_lock.down_read()
+        ret = 0
         try:
             vma = self.vma_list.lookup(addr)
             if vma is None or not vma.vm_flags & (VM_WRITE if write else VM_ACCESS):
                 raise SegvError(addr)
-            ret = await fault.handle_mm_fault(self, vma, addr, write)
+            ret = await fault.handle_mm_fault(self, vma, addr, write, bool(vma.vm_flags & VM_UFFD_MISSING))
         finally:
-            self.mmap_lock.up_read()
+            if not ret & VM_FAULT_RETRY:
+                self.mmap_lock.up_read()
         if ret & VM_FAULT_ERROR:
             if ret & VM_FAULT_OOM:
                 raise OSError(errno.ENOMEM, f"out of memory at {addr:#x}")

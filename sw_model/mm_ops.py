@@ -27,6 +27,7 @@ from sw_model.pagetable import (
     HAS_PAGE,
     HPAGE,
     HPAGE_NR,
+    HWPOISON,
     MIG,
     PAGE_MASK,
     PAGE_SHIFT,
@@ -45,10 +46,12 @@ from sw_model.vma import (
     MAP_ANONYMOUS,
     MAP_FIXED,
     MAP_FIXED_NOREPLACE,
+    MAP_HUGETLB,
     MAP_POPULATE,
     MAP_PRIVATE,
     MAP_SHARED,
     VM_ACCESS,
+    VM_HUGETLB,
     VM_MAYEXEC,
     VM_MAYREAD,
     VM_MAYSHARE,
@@ -142,6 +145,8 @@ def _zap_pte(mm: MmStruct, t: list, i: int, addr: int, e: int, tlb: MmuGather) -
             tlb.pages.append(pfn)
     elif e & SWAP:
         free_swap_entry(phys, e >> 12)
+    elif e & HWPOISON:
+        pass  # the mapping's reference went when the page was poisoned
     elif e & DEVICE:
         phys.del_rmap(e >> 12, mm, addr)
         tlb.pages.append(e >> 12)
@@ -197,19 +202,27 @@ async def mmap(
     """mmap(2): the address of the mapping. `file` is needed unless MAP_ANONYMOUS.
 
     Raises OSError: EINVAL (length 0, unaligned MAP_FIXED address or offset, neither shared nor private),
-    ENOMEM (no room, beyond the address space), EEXIST (MAP_FIXED_NOREPLACE), EBADF (no file), EOVERFLOW.
+    ENOMEM (no room, beyond the address space, too few free hugetlb pages), EEXIST (MAP_FIXED_NOREPLACE),
+    EBADF (no file), EOVERFLOW.
     """
     if length <= 0 or bool(flags & MAP_SHARED) == bool(flags & MAP_PRIVATE) or offset & 4095:
         raise error(errno.EINVAL)
     if not flags & MAP_ANONYMOUS and file is None:
         raise error(errno.EBADF)
-    size = page_align(length)
+    huge = flags & MAP_HUGETLB
+    size = -(-length // HPAGE) * HPAGE if huge else page_align(length)
     if size > TASK_SIZE:
         raise error(errno.ENOMEM)
     fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)
-    if fixed and addr & 4095:
+    if fixed and addr & (HPAGE - 1 if huge else 4095):
         raise error(errno.EINVAL)
+    if huge:
+        if flags & (MAP_SHARED | MAP_ANONYMOUS) != MAP_ANONYMOUS:
+            raise error(errno.EINVAL)
+        if mm.phys.hugetlb is None or len(mm.phys.hugetlb.free) < size // HPAGE:
+            raise error(errno.ENOMEM)
     vm_flags = (prot & VM_ACCESS) | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC
+    vm_flags |= VM_HUGETLB if huge else 0
     if flags & MAP_ANONYMOUS:
         file, offset = None, 0
     if flags & MAP_SHARED:
@@ -226,8 +239,9 @@ async def mmap(
                 put += await do_munmap(mm, addr, size)
         else:
             addr = page_align(addr)
+            addr = 0 if huge and addr & (HPAGE - 1) else addr
             if not addr or addr + size > TASK_SIZE or mm.vma_list.overlapping(addr, addr + size):
-                big = file is None and size >= HPAGE and mm.thp
+                big = huge or (file is None and size >= HPAGE and mm.thp)
                 addr = get_unmapped_area(mm, size, HPAGE if big else PAGE_SIZE)
         if file is not None:
             file.get()
@@ -378,6 +392,9 @@ async def change_protection(mm: MmStruct, vma: Vma, start: int, end: int, numa: 
                 if type(e) is int and e & HAS_PAGE:
                     mm.set_huge(addr, _new_prot(mm, vma, e, none))
                     n += HPAGE_NR
+                elif type(e) is int and e & DEVP and e & W:
+                    mm.set_huge(addr, e & ~W)  # as the PTEs below
+                    n += HPAGE_NR
                 mm.page_table_lock.unlock()
                 if type(e) is int:
                     continue
@@ -397,7 +414,7 @@ async def change_protection(mm: MmStruct, vma: Vma, start: int, end: int, numa: 
                     t[i] = e & ~W
                 elif e & DEVP and e & W:
                     # Stays readable when write permission comes back (change_pte_range).
-                    t[i] = e & ~W
+                    mm.set_pte(t, i, addr, e & ~W)
                     n += 1
                 addr += PAGE_SIZE
         mm.page_table_lock.unlock()
@@ -418,7 +435,7 @@ async def change_prot_numa(mm: MmStruct, start: int, end: int) -> int:
     n = 0
     async with mm.mmap_lock.read():
         for v in mm.vma_list.overlapping(start, end):
-            if v.vm_flags & VM_ACCESS:
+            if v.vm_flags & VM_ACCESS and not v.vm_flags & VM_HUGETLB:
                 n += await change_protection(mm, v, max(start, v.vm_start), min(end, v.vm_end), numa=True)
     return n
 

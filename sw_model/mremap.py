@@ -19,6 +19,7 @@ from sw_model.vma import (
     MREMAP_DONTUNMAP,
     MREMAP_FIXED,
     MREMAP_MAYMOVE,
+    VM_HUGETLB,
     VM_SPECIAL,
     Vma,
 )
@@ -34,7 +35,7 @@ async def mremap(
     """mremap(2): the new address.
 
     Raises OSError: EINVAL (flags, alignment, new_len 0, overlap of MREMAP_FIXED), EFAULT (old range not in
-    one VMA), ENOMEM (cannot grow in place, no room). old_len 0 is not supported (EINVAL).
+    one VMA), ENOMEM (cannot grow in place, no room). Not supported (EINVAL): old_len 0, hugetlb mappings.
     """
     fixed = bool(flags & MREMAP_FIXED)
     dontunmap = bool(flags & MREMAP_DONTUNMAP)
@@ -64,6 +65,8 @@ async def mremap(
             raise error(errno.EFAULT)
         if vma.vm_flags & VM_SPECIAL:
             raise error(errno.EFAULT)
+        if vma.vm_flags & VM_HUGETLB:
+            raise error(errno.EINVAL)
         if not fixed and not dontunmap:
             if old + old_len == vma.vm_end:
                 end = old + new_len

@@ -11,7 +11,24 @@ from sw_model.mmu_notifier import (
     mmu_notifier_invalidate_range_end,
     mmu_notifier_invalidate_range_start,
 )
-from sw_model.pagetable import DEVP, EXCL, HAS_PAGE, MIG, PAGE_SIZE, PN, SWAP, ZERO, A, D, P, W
+from sw_model.pagetable import (
+    DEVP,
+    EXCL,
+    HAS_PAGE,
+    HPAGE,
+    HPAGE_NR,
+    HWPOISON,
+    MIG,
+    PAGE_SIZE,
+    PN,
+    PS,
+    SWAP,
+    ZERO,
+    A,
+    D,
+    P,
+    W,
+)
 from sw_model.phys import (
     PG_ANON,
     PG_DEVICE_PRIVATE,
@@ -25,18 +42,21 @@ from sw_model.phys import (
 )
 from sw_model.sched import point
 from sw_model.thp import split_folio, split_huge_pmd
-from sw_model.vma import VM_ACCESS, VM_WRITE
+from sw_model.vma import VM_ACCESS, VM_WRITE, Vma
 
 _NOT_EXCL = ~PG_EXCL & 0xFFFFFFFF
 _NOT_DIRTY = ~PG_DIRTY & 0xFFFFFFFF
 
 
-async def try_to_unmap(phys: PhysMem, pfn: int, slot: int = -1, migrate: bool = False, nr: int = 1) -> bool:
+async def try_to_unmap(
+    phys: PhysMem, pfn: int, slot: int = -1, migrate: bool = False, nr: int = 1, hwpoison: bool = False
+) -> bool:
     """Remove every mapping of the page (of `nr` pages of its folio); True when none is left.
 
-    Entries become swap entries of `slot`, migration entries, or none. The folio is locked and the caller
-    holds a reference, so the mappings' references, dropped before invalidate_range_end as in Linux, never
-    free it. Event CLEAR, once for each contiguous run in a process. Models try_to_unmap, try_to_migrate.
+    Entries become swap entries of `slot`, migration entries, poisoned ones, or none. The folio is locked and
+    the caller holds a reference, so the mappings' references, dropped before invalidate_range_end as in
+    Linux, never free it. Event CLEAR, once for each contiguous run in a process. Models try_to_unmap,
+    try_to_migrate.
     """
     head = int(phys.head[pfn])
     if nr == 1:
@@ -68,7 +88,7 @@ async def try_to_unmap(phys: PhysMem, pfn: int, slot: int = -1, migrate: bool = 
             if t is None or addr & 0x1FFFFF == 0:
                 t = mm.pt.pte_table(addr)
             if t is not None:
-                _unmap_one(phys, mm, t, addr, p, slot, migrate)
+                _unmap_one(phys, mm, t, addr, p, slot, migrate, hwpoison)
             addr += PAGE_SIZE
         mm.page_table_lock.unlock()
         await mmu_notifier_invalidate_range_end(r)
@@ -76,7 +96,9 @@ async def try_to_unmap(phys: PhysMem, pfn: int, slot: int = -1, migrate: bool = 
     return not phys.mapcount[pfn : pfn + nr].any()
 
 
-def _unmap_one(phys: PhysMem, mm, t: list, addr: int, pfn: int, slot: int, migrate: bool) -> None:
+def _unmap_one(
+    phys: PhysMem, mm, t: list, addr: int, pfn: int, slot: int, migrate: bool, hwpoison: bool
+) -> None:
     i = (addr >> 12) & 511
     e = t[i]
     if e >> 12 != pfn or e & ZERO or not e & (HAS_PAGE | (DEVP if migrate else 0)):
@@ -87,6 +109,8 @@ def _unmap_one(phys: PhysMem, mm, t: list, addr: int, pfn: int, slot: int, migra
     if migrate:
         mm.set_pte(t, i, addr, (pfn << 12) | MIG | excl | (e & (W | A | D)))
         phys.add_mig(pfn, mm, addr)
+    elif hwpoison:
+        mm.set_pte(t, i, addr, (pfn << 12) | HWPOISON)
     elif slot >= 0:
         mm.set_pte(t, i, addr, (slot << 12) | SWAP | excl)
         phys.swap.dup(slot)
@@ -126,11 +150,43 @@ async def remove_migration_ptes(phys: PhysMem, old: int, new: int) -> None:
             phys.get_page(new)
             phys.add_rmap(new, mm, addr)
             phys.del_mig(old, mm, addr)
-            if phys.flags[new] & PG_DEVICE_PRIVATE:
+            if phys.flags[phys.head[new]] & PG_DEVICE_PRIVATE:
                 bits = DEVP | (bits & W)
             mm.set_pte(t, i, addr, (new << 12) | bits)
         mm.page_table_lock.unlock()
         mm.rmap_put()
+
+
+async def remove_migration_huge(phys: PhysMem, old: int, new: int) -> None:
+    """remove_migration_ptes() of a 2-MiB folio: a leaf where all 512 entries are left, else an entry each."""
+    for mm, addr in list(phys.rmap_mig.get(old, ())):
+        mm.rmap_get()
+        await mm.page_table_lock.lock()
+        t, vma = mm.pt.pte_table(addr), mm.vma_list.lookup(addr)
+        whole = vma is not None and not addr & (HPAGE - 1) and addr + HPAGE <= vma.vm_end
+        if whole and t is not None and all(e & MIG and e >> 12 == old + k for k, e in enumerate(t)):
+            _map_leaf(phys, mm, vma, addr, t, old, new)
+        mm.page_table_lock.unlock()
+        mm.rmap_put()
+    for k in range(HPAGE_NR):
+        await remove_migration_ptes(phys, old + k, new + k)
+
+
+def _map_leaf(phys: PhysMem, mm, vma: Vma, addr: int, t: list, old: int, new: int) -> None:
+    """remove_migration_pmd(). The table stays as it is, for a fault that still holds it."""
+    e = t[0]
+    bits = PS | (P if vma.vm_flags & VM_ACCESS else PN)
+    if e & EXCL:
+        phys.flags[new] |= PG_EXCL
+    if e & W and vma.vm_flags & VM_WRITE:
+        bits |= W | (e & D)
+    if phys.flags[new] & PG_DEVICE_PRIVATE:
+        bits = PS | DEVP | (bits & W)
+    phys.get_page(new)
+    phys.add_rmap_pmd(new, mm, addr)
+    for k in range(HPAGE_NR):
+        phys.del_mig(old + k, mm, addr + k * PAGE_SIZE)
+    mm.set_huge(addr, (new << 12) | bits)
 
 
 async def reclaim_folio(phys: PhysMem, pfn: int) -> int:

@@ -11,8 +11,8 @@ from sw_model.mmu_notifier import (
     mmu_notifier_invalidate_range_end,
     mmu_notifier_invalidate_range_start,
 )
-from sw_model.pagetable import HPAGE, HPAGE_NR, PAGE_SIZE, PN, PS, SWAP, ZERO, A, D, P, W
-from sw_model.phys import PG_ANON, PG_DIRTY, PG_EXCL, PG_HUGE, PG_ZONE_DEVICE, PhysMem
+from sw_model.pagetable import DEVICE, DEVP, HPAGE, HPAGE_NR, MIG, PAGE_SIZE, PN, PS, SWAP, ZERO, A, D, P, W
+from sw_model.phys import PG_ANON, PG_DIRTY, PG_EXCL, PG_HUGE, PG_HUGETLB, PG_ZONE_DEVICE, PhysMem
 from sw_model.sched import point
 from sw_model.vma import VM_ACCESS, VM_WRITE, Vma
 
@@ -41,12 +41,13 @@ async def split_huge_pmd(mm: MmStruct, haddr: int) -> bool:
     e = mm.pt.pmd_entry(haddr)
     done = type(e) is int and e != 0
     if done:
-        # Not present but not none either, so that a fault waits for the lock (pmdp_invalidate).
-        mm.set_huge(haddr, e & ~(P | W) | PN)
-        await point("pte", mm)
         head = e >> 12
-        bits = e & (P | W | PN)
-        e = mm.pt.pmd_entry(haddr) & (A | D) | e
+        bits = e & (P | W | PN | DEVP)
+        if not e & DEVP:
+            # Not present but not none either, so that a fault waits for the lock (pmdp_invalidate).
+            mm.set_huge(haddr, e & ~(P | W) | PN)
+            await point("pte", mm)
+            e = mm.pt.pmd_entry(haddr) & (A | D) | e
         bits |= e & (A | D)
         phys.refcount[head] += HPAGE_NR - 1
         if phys.flags[head] & PG_EXCL:
@@ -65,7 +66,7 @@ async def split_huge_pmd(mm: MmStruct, haddr: int) -> bool:
 
 
 async def split_folio(phys: PhysMem, pfn: int) -> int:
-    """Split a 2-MiB folio into 512 pages; 0, or -EAGAIN when it is pinned, locked or in flux.
+    """Split a 2-MiB folio into 512 pages; 0, -EAGAIN (pinned, locked or in flux) or -EINVAL (hugetlb).
 
     The caller holds one reference, which stands on `pfn` afterwards. Sub-pages that nothing maps are freed.
     Models split_huge_page: all mappings become migration entries meanwhile.
@@ -75,6 +76,8 @@ async def split_folio(phys: PhysMem, pfn: int) -> int:
     head = int(phys.head[pfn])
     if not phys.flags[head] & PG_HUGE:
         return 0
+    if phys.flags[head] & PG_HUGETLB:
+        return -errno.EINVAL
     if not phys.trylock_page(head):
         return -errno.EAGAIN
     if phys.refcount[head] != phys.expected_refs(head, HPAGE_NR) + 1:
@@ -145,10 +148,11 @@ async def _collapse(mm: MmStruct, haddr: int, new: int) -> int:
     locked = _isolate(phys, table)
     if locked is None:
         mm.pt.set_pmd(haddr, table)
-        if phys.on_pte_set is not None:
-            for i, e in enumerate(table):
-                if e & P:
-                    phys.on_pte_set(mm, haddr + i * PAGE_SIZE, e >> 12, 1, bool(e & W))
+        for i, e in enumerate(table):
+            if e & P and phys.on_pte_set is not None:
+                phys.on_pte_set(mm, haddr + i * PAGE_SIZE, e >> 12, 1, bool(e & W))
+            elif e & (DEVICE | MIG):
+                mm.device_entry(haddr + i * PAGE_SIZE, e, 1)
         mm.page_table_lock.unlock()
         return -errno.EAGAIN
     mm.page_table_lock.unlock()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from sw_model.pagetable import PAGE_SHIFT
+from sw_model.pagetable import HPAGE, PAGE_SHIFT
 
 if TYPE_CHECKING:
     from sw_model.filemap import File
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 PROT_NONE, PROT_READ, PROT_WRITE, PROT_EXEC = 0, 1, 2, 4
 MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS = 0x1, 0x2, 0x10, 0x20
-MAP_POPULATE, MAP_FIXED_NOREPLACE = 0x8000, 0x100000
+MAP_POPULATE, MAP_HUGETLB, MAP_FIXED_NOREPLACE = 0x8000, 0x40000, 0x100000
 MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP = 1, 2, 4
 MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_DONTNEED, MADV_FREE = 0, 1, 2, 3, 4, 8
 MADV_DONTFORK, MADV_DOFORK, MADV_HUGEPAGE, MADV_NOHUGEPAGE = 10, 11, 14, 15
@@ -21,7 +22,8 @@ MADV_COLD, MADV_PAGEOUT, MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_COLLAPSE 
 
 VM_READ, VM_WRITE, VM_EXEC, VM_SHARED = 0x1, 0x2, 0x4, 0x8
 VM_MAYREAD, VM_MAYWRITE, VM_MAYEXEC, VM_MAYSHARE = 0x10, 0x20, 0x40, 0x80
-VM_PFNMAP, VM_IO, VM_DONTCOPY, VM_MIXEDMAP = 0x400, 0x4000, 0x20000, 0x10000000
+VM_UFFD_MISSING = 0x200
+VM_PFNMAP, VM_IO, VM_DONTCOPY, VM_HUGETLB, VM_MIXEDMAP = 0x400, 0x4000, 0x20000, 0x400000, 0x10000000
 VM_HUGEPAGE, VM_NOHUGEPAGE = 0x20000000, 0x40000000
 VM_ACCESS = VM_READ | VM_WRITE | VM_EXEC
 VM_SPECIAL = VM_PFNMAP | VM_IO | VM_MIXEDMAP
@@ -128,7 +130,13 @@ class VmaList:
         return new
 
     def isolate(self, start: int, end: int) -> list[Vma]:
-        """Split at both ends; the VMAs that now tile what is mapped of [start, end)."""
+        """Split at both ends; the VMAs that now tile what is mapped of [start, end).
+
+        Raises OSError(EINVAL), before anything is split, where that would cut a 2-MiB hugetlb page.
+        """
+        cut = [(at, v) for at in (start, end) if (v := self.lookup(at)) is not None and v.vm_start < at]
+        if any(v.vm_flags & VM_HUGETLB and at & (HPAGE - 1) for at, v in cut):
+            raise OSError(errno.EINVAL, "a hugetlb page cannot be split")
         for at in (start, end):
             v = self.lookup(at)
             if v is not None and v.vm_start < at:

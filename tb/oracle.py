@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sw_model.device_interface import CMD, DONE, EVENT, FAULT, WORK, CmdError, Code, Event, Flag, Op
+from sw_model.locking import is_freed
 
 INF = 1 << 62
 PAGE_SHIFT = (12, 21, 30)
@@ -319,6 +320,13 @@ class Oracle:
         """PhysMem observer."""
         self.pte_clear(mm.mm_id, int(vaddr) >> 12, int(nr_pages))
 
+    def on_device_pte(self, mm: Any, vaddr: int, frame: int, nr_pages: int, writable: bool) -> None:
+        """PhysMem observer: an entry that only a device can use, of device memory or device-exclusive."""
+        if frame < 0:
+            self.pte_clear(mm.mm_id, int(vaddr) >> 12, int(nr_pages))
+        else:
+            self.pte_set(mm.mm_id, int(vaddr) >> 12, int(frame), bool(writable), int(nr_pages))
+
     # ---- the device's side
 
     def feed(self, accesses: NDArray, records: NDArray) -> None:
@@ -541,6 +549,8 @@ class Oracle:
         if r["type"] == Event.COMMAND_ERROR:
             self._command_error(cycle, r)
             return
+        if r["type"] == Event.LINK_ERROR:
+            return  # the access that it is about ends with an error: judged there
         queue = self._to_complete
 
         def matches(c: _Command) -> bool:
@@ -921,6 +931,8 @@ def check_accounting(phys: Any = None, mms: Iterable[Any] = (), hmms: Iterable[A
     """
     out: list[str] = []
     for mm in mms:
+        if is_freed(mm):
+            continue
         name = f"{mm.name} (mm {mm.mm_id})"
         if mm.mm_users:
             out.append(f"{name}: mm_users is {mm.mm_users}, not 0")

@@ -11,6 +11,7 @@ from sw_model import devmem, migrate, reclaim
 from sw_model import dmirror as dm
 from sw_model.devmem import MEMORY_DEVICE_COHERENT, MEMORY_DEVICE_PRIVATE
 from sw_model.dmirror import Dmirror, DmirrorDevice
+from sw_model.locking import is_freed
 from sw_model.mm import MADV_DONTNEED, PROT_NONE, PROT_READ, MmStruct, PteKind, SegvError
 from sw_model.phys import PG_EXCL
 from tests.mm_helpers import ANON, PAGE, RW, Machine, filled
@@ -210,7 +211,7 @@ def test_exit_with_pages_on_the_device(kind: int) -> None:
         await child.exit()
         assert len(r.devices[0].pagemap.free) == 32
         await fd.close()
-        assert (r.mm.mm_users, r.mm.mm_count) == (0, 0)
+        assert is_freed(r.mm)
         r.devices[0].close()
         assert r.phys.check_balance() == [] and r.phys.nr_used() == 0
 
