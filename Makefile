@@ -24,7 +24,7 @@ export SIM SEED
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
-	@echo 'Settings: TRACE=file SEED=n SIM=verilator|icarus WAVES=1 PRESSURE=0..4 LIMIT=accesses MIRROR=interval|mirror PROCS=n (sim); LINE='...' (replay); JOBS=n TESTS=path (test)'
+	@echo 'Settings: TRACE=file SEED=n SIM=verilator|icarus WAVES=1 PRESSURE=0..4 LIMIT=accesses MIRROR=interval|mirror|v1|v3 PROCS=n (sim); LINE='...' (replay); JOBS=n TESTS=path (test)'
 
 tools:
 	@command -v $(PYTHON) >/dev/null || { echo 'missing system tools; install them with: apt-get install python3 python3-venv' >&2; exit 1; }

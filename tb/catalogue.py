@@ -55,9 +55,8 @@ def mutant_row(r: Found) -> list[str]:
     """One row."""
     m = mutants()[r.mutant]
     by = ", ".join(f"{s} {r.counts[s] if r.counts[s] > 0 else '-'}" for s in STRATEGIES if s in r.counts)
-    line = f"{r.config}+{r.mutant} choices {r.choices or '-'}"
     name = " ".join(m.entries) or r.mutant
-    return [name, cell(m.about), cell(m.reference), r.kind, by, str(r.switches), f"`{line}`"]
+    return [name, cell(m.about), cell(m.reference), r.kind, by, str(r.switches), f"`{r.line}`"]
 
 
 def order(r: Found) -> tuple[int, str]:

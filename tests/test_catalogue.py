@@ -14,7 +14,7 @@ from tb.catalogue import DOC, cell, table
 
 #: oracle and line of each row
 LINES = re.findall(
-    r"^\| [^|]+ \|.*\| (\w+) \| [^|]+ \| \d+ \| `(\S+ choices \S+)` \|$", DOC.read_text(), re.M
+    r"^\| [^|]+ \|.*\| (\w+) \| [^|]+ \| \d+ \| `(\S+ \S+ \S+)` \|$", DOC.read_text(), re.M
 )
 #: configuration and number of schedules of those that dpor exhausts
 EXHAUSTED = re.findall(r"^\| (\w+) \|.*\| all \| dpor (\d+) \|", DOC.read_text(), re.M)

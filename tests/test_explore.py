@@ -167,14 +167,17 @@ def lost_wake_up(sched: Scheduler) -> Callable[[], None]:
     return lambda: None
 
 
-@pytest.mark.parametrize("build", [abba, lost_wake_up])
+@pytest.mark.parametrize(("build", "kind"), [(abba, "KernelBug"), (lost_wake_up, "Deadlock")])
 @pytest.mark.parametrize("strategy", ["random", "pct", "preempt", "dpor"])
-def test_deadlocks_and_lost_wake_ups(build: Any, strategy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inversions_and_lost_wake_ups(
+    build: Any, kind: str, strategy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An inversion is reported before it can deadlock."""
     name = toy(monkeypatch, build)
     r = search(name, strategy, budget=300)
-    assert r.failure is not None and r.failure.kind == "Deadlock"
+    assert r.failure is not None and r.failure.kind == kind
     out = replay(r.line)
-    assert out.kind == "Deadlock" and "sleep on" not in r.failure.text
+    assert out.kind == kind and "sleep on" not in r.failure.text
 
 
 END_STATES: dict[str, tuple[bool, bool, Callable[[World], dict[str, Any]]]] = {

@@ -36,7 +36,7 @@ def test_found_by_dpor(name: str) -> None:
     assert r.failure is not None
 
 
-@pytest.mark.parametrize("name", ["no_retry", "d12", "b5"])
+@pytest.mark.parametrize("name", ["no_retry", "d12", "f20"])
 def test_off_means_off(name: str) -> None:
     """After a mutant has been on, the code is the fixed one."""
     m = mutants()[name]

@@ -7,16 +7,17 @@ attach) runs without choices.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sw_model.device_interface import DONE, IRQ_FAULT, WORK, Work
 from sw_model.driver import SvmDriver
 from sw_model.engine import Engine
 from sw_model.explore.notes import note
 from sw_model.explore.world import Stale
-from sw_model.func_device import WRITE, Access, FuncDevice
+from sw_model.func_device import WRITE, Access, Fault, FuncDevice, Step
 from sw_model.mm import MmStruct
 from sw_model.phys import PhysMem
 from sw_model.sched import Scheduler, VirtualClock, point
@@ -31,7 +32,7 @@ _RW, _MAP_FIXED = 3, 0x32
 class _Check:
     """The device may use a page only as the page table of its process has it at that moment."""
 
-    def __init__(self, dev: FuncDevice, phys: PhysMem) -> None:
+    def __init__(self, dev: Any, phys: PhysMem) -> None:
         self.dev = dev
         self.pasid = 0
         self.mm: Any = None
@@ -91,20 +92,33 @@ class _Check:
                 raise Stale(f"the device maps page {t.vpn:#x} to frame {t.pfn}, the CPU {now}")
 
 
+def step_name(step: Step) -> str:
+    """A step of the device as a timeline shows it."""
+    name, what = step
+    if isinstance(what, Access | Fault):
+        return f"{name} {what.vpn:#x}"
+    return name if what is None else f"{name} {what}"
+
+
 class FullWorld:
     """A machine with one process attached with `pages` pages, all present; the device writes to the first.
 
     The exploration starts where the device's fault record is in the ring.
     """
 
+    #: makes the device over host memory: a Transport with the steps of FuncDevice (tb.explore has another)
+    make_device: ClassVar[Callable[[NDArray[np.uint8]], Any]] = staticmethod(
+        lambda memory: FuncDevice(memory, mshrs=4, park=8, capacity=64)
+    )
+
     def __init__(self, sched: Scheduler, mirror: str = "interval", pages: int = 1) -> None:
         self.sched = sched
         memory = np.zeros(FRAMES * PAGE, np.uint8)
         self.phys = PhysMem(memory)
-        self.dev = FuncDevice(memory, mshrs=4, park=8, capacity=64)
+        self.dev = self.make_device(memory)
         opts = {"log2_cmd": 4, "log2_fault": 4, "log2_event": 4}
         self.drv = SvmDriver(self.dev, self.phys, sched, mirror, **opts)  # type: ignore[arg-type]
-        self.eng = Engine(self.dev, self.phys, sched, log2_work=4, log2_done=4)
+        self.eng = Engine(self.dev, self.phys, sched, log2_work=4, log2_done=4, holdoff=0)
         self.check = _Check(self.dev, self.phys)
         self.mm = MmStruct(self.phys)
         self.pasid = 1
@@ -141,7 +155,7 @@ class FullWorld:
             steps = self._steps()
             if steps:
                 step = steps[choose(len(steps)) if self._explored else 0]
-                note(f"device: {step[0]}")
+                note(f"device: {step_name(step)}")
                 dev.step(step)
                 await point("device", dev)
             else:
@@ -169,4 +183,8 @@ class FullWorld:
         """Start threads by name; the check for the end."""
         for name, coro in threads.items():
             self.sched.spawn(coro, name)
-        return self.check.at_end
+        return self.at_end
+
+    def at_end(self) -> None:
+        """Check the world once all is quiet."""
+        self.check.at_end()

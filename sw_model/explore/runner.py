@@ -139,7 +139,8 @@ def execute(
                 t.done, t.result, last = True, e.value, None
                 runnable.remove(t)
                 threads.remove(t)
-                t.check_exit()
+                if t.locks:
+                    t.check_exit()
                 if t.exit_wq.waiters:
                     t.exit_wq.wake_all()
             else:
@@ -168,6 +169,7 @@ def execute(
         kind, text = kind_of(e), f"{type(e).__name__}: {e}"
     finally:
         notes.sink, notes.thread, kernel.running = None, -1, None
+        sched.lock_order = None  # it keeps the locks of the run alive
         for t in sched.threads:
             with contextlib.suppress(Exception):
                 t.coro.close()
@@ -250,7 +252,7 @@ def search(
             report.schedules += not out.blocked
             if twice and not out.blocked:
                 again = execute(config, Choices.parse(out.choices), trace=True)
-                once = execute(config, _strategy(strategy_name, arg), trace=True)
+                once = execute(config, strategy_of(strategy_name, arg), trace=True)
                 if not same(again, once) or (again.ids, again.kind) != (out.ids, out.kind):
                     raise Nondeterminism(Line("", name, report.mutant, strategy_name, arg))
             if out.kind is not None and shows in out.text:
@@ -305,7 +307,8 @@ def _dpor(
                 return
 
 
-def _strategy(name: str, arg: str) -> Any:
+def strategy_of(name: str, arg: str) -> Any:
+    """The strategy that a line names. ValueError or TypeError for a wrong one."""
     if name == "choices":
         return Choices.parse("" if arg == "-" else arg)
     values = {k: int(v) for k, _, v in (x.partition("=") for x in arg.split(","))}
@@ -319,6 +322,6 @@ def _strategy(name: str, arg: str) -> Any:
 def replay(text: str, trace: bool = True) -> Outcome:
     """Repeat a run from its line; the same events. ValueError, KeyError or TypeError for a wrong line."""
     line = parse(text)
-    strategy = _strategy(line.strategy, line.arg)
+    strategy = strategy_of(line.strategy, line.arg)
     with mutants()[line.mutant].on() if line.mutant else contextlib.nullcontext():
         return execute(configs()[line.config], strategy, trace)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterator
 
 from sw_model.explore.config import Config, configs, mutants
 from sw_model.explore.runner import Outcome, execute
 from sw_model.explore.strategies import Choices, pieces_of
 
 Pieces = list[tuple[int, int]]
-
-
-def _try(config: Config, pieces: Pieces, device: list[int], kind: str, shows: str) -> Outcome | None:
-    out = execute(config, Choices(pieces, device))
-    return out if out.kind == kind and shows in out.text else None
+#: steps of all runs of one descent: livelocks are long
+STEPS = 500_000
 
 
 def _cost(out: Outcome) -> tuple[int, int, int]:
@@ -38,31 +36,45 @@ def _candidates(pieces: Pieces) -> list[Pieces]:
     return out
 
 
-def shrink(name: str, out: Outcome, mutant: str | None = None, budget: int = 5000) -> Outcome:
+def _simpler(pieces: Pieces, choices: list[int]) -> Iterator[tuple[Pieces, list[int]]]:
+    """What to try instead: simpler pieces, then simpler choices that are no thread's."""
+    for cand in _candidates(pieces):
+        if any(choices):
+            yield cand, []
+        yield cand, choices
+    for i in range(len(choices)):
+        yield pieces, choices[:i] + choices[i + 1 :]
+        if choices[i]:
+            yield pieces, [*choices[:i], 0, *choices[i + 1 :]]
+
+
+def shrink(
+    name: str,
+    out: Outcome,
+    mutant: str | None = None,
+    budget: int = 5000,
+    run: Callable[[Config, Choices], Outcome] = execute,
+) -> Outcome:
     """A run of at most as many context switches that fails in the same kind; `out` itself at worst.
 
-    Greedy descent over the pieces of the choice list, then a look whether one piece moved elsewhere helps.
-    `budget` bounds the number of runs.
+    Greedy descent over the pieces of the choice list, and over the choices that are no thread's. `budget`
+    bounds the number of runs, and STEPS those of all of them; `run` runs one.
     """
     config = configs()[name]
     shows = mutants()[mutant].shows if mutant else ""
     assert out.kind is not None
-    best = out
+    best, steps = out, STEPS
     with mutants()[mutant].on() if mutant else contextlib.nullcontext():
         progress = True
-        while progress and budget > 0:
+        while progress:
             progress = False
-            pieces = pieces_of(best.ids)
-            devices = [best.device]
-            if any(best.device):
-                devices.insert(0, [])
-            for cand in _candidates(pieces):
-                for device in devices:
-                    budget -= 1
-                    new = _try(config, cand, device, out.kind, shows)
-                    if new is not None and _cost(new) < _cost(best):
-                        best, progress = new, True
-                        break
-                if progress or budget <= 0:
+            for pieces, choices in _simpler(pieces_of(best.ids), best.device):
+                if budget <= 0 or steps <= 0:
+                    return best
+                budget -= 1
+                new = run(config, Choices(pieces, choices))
+                steps -= len(new.ids)
+                if new.kind == out.kind and shows in new.text and _cost(new) < _cost(best):
+                    best, progress = new, True
                     break
     return best

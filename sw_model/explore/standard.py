@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sw_model.explore.config import configs, mutants
+from sw_model.explore.line import Line
 from sw_model.explore.runner import search
 from sw_model.explore.shrink import shrink
 
@@ -22,6 +23,8 @@ STRATEGIES = ("random", "pct", "preempt", "dpor")
 EXHAUST, SAMPLE = 60_000, 600
 #: schedules at most of each strategy for a mutant, and of each behind the first that found it
 FIND, CONFIRM = 4000, 1000
+#: characters of a line; a longer one (a livelock) stays with the seed that found it
+LONG = 200
 
 
 @dataclass
@@ -55,7 +58,7 @@ class Found:
     kind: str = ""
     text: str = ""
     switches: int = 0
-    choices: str = ""
+    line: str = ""
     seconds: float = 0.0
 
     @property
@@ -98,9 +101,10 @@ def run_mutant(name: str, budget: int = FIND, seed: int = 0) -> Found:
         small = shrink(m.config, r.failure, name)
         if best is None or small.switches < best.switches:
             best = small
+            line = str(Line("", m.config, name, "choices", small.choices))
+            out.line = line if len(line) <= LONG else r.line
     if best is not None:
-        out.kind, out.text = best.kind or "", best.text
-        out.switches, out.choices = best.switches, best.choices
+        out.kind, out.text, out.switches = best.kind or "", best.text, best.switches
     out.seconds = time.perf_counter() - start
     return out
 

@@ -18,6 +18,7 @@ from sw_model import mmu_notifier as mn
 from sw_model.explore.notes import note
 from sw_model.hmm import HMM_PFN_MASK, HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE, HMM_PFN_WRITE
 from sw_model.locking import Kref, Mutex, RwSem, SpinLock, Srcu, kfree, warn_on
+from sw_model.mirror_api import MIRROR, MirrorApi
 from sw_model.mm_refs import MmRefs
 from sw_model.mmu_notifier import MmuNotifierRange, MmuNotifyEvent
 from sw_model.pagetable import PteKind
@@ -97,8 +98,8 @@ class ToyMm(MmRefs):
         page.pfn, page.writable = pfn, writable
         note(f"page table: frame {old} -> {pfn}{'' if writable else ' read-only'}")
 
-    async def handle_mm_fault(self, vma: Any, addr: int, write: bool) -> int:
-        """handle_mm_fault(): a new frame where there is none, or a private one to write to (COW)."""
+    async def handle_mm_fault(self, vma: Any, addr: int, write: bool, allow_retry: bool = False) -> int:
+        """handle_mm_fault(): a new frame where there is none, or a private one to write to (COW). No I/O."""
         await self.page_table_lock.lock()
         page = self.page
         if not page.migrating and not page.pfn:
@@ -125,9 +126,11 @@ class ToyMm(MmRefs):
         page = self.page
         await self.migration_wq.wait(lambda: not page.migrating)
 
-    async def change(self, how: Callable[[], None], event: MmuNotifyEvent = MmuNotifyEvent.CLEAR) -> None:
+    async def change(
+        self, how: Callable[[], None], event: MmuNotifyEvent = MmuNotifyEvent.CLEAR, owner: object = None
+    ) -> None:
         """Invalidate the page and change its entry meanwhile."""
-        r = MmuNotifierRange(self, BASE, BASE + PAGE, event)
+        r = MmuNotifierRange(self, BASE, BASE + PAGE, event, owner=owner)
         await mn.mmu_notifier_invalidate_range_start(r)
         await self.page_table_lock.lock()
         how()
@@ -137,6 +140,17 @@ class ToyMm(MmRefs):
     async def reclaim(self) -> None:
         """try_to_unmap() of reclaim, or MADV_DONTNEED: no mmap_lock for writing."""
         await self.change(lambda: self.set_page(0))
+
+    async def reap(self) -> bool:
+        """zap_vma_for_reaping() of the OOM reaper: must not block; True when it could."""
+        r = MmuNotifierRange(self, BASE, BASE + PAGE, MmuNotifyEvent.CLEAR, blockable=False)
+        if await mn.mmu_notifier_invalidate_range_start(r):
+            return False
+        await self.page_table_lock.lock()
+        self.set_page(0)
+        self.page_table_lock.unlock()
+        await mn.mmu_notifier_invalidate_range_end(r)
+        return True
 
     async def user_reclaim(self) -> None:
         """reclaim() by somebody who pins the structure beforehand and gives up on a dead process."""
@@ -353,13 +367,27 @@ class Driver(mn.MmuIntervalNotifier):
         stale = await self.retry(seq)
         if not stale and not self.detaching:
             self.granted = True
-            self.dev.post(FILL, pfn, write, None)
+            self.map(pfn, write)
         self.lock.unlock()
         return not stale
+
+    def map(self, pfn: int, write: bool) -> None:
+        """Under the lock, in a valid section: let the device use a frame."""
+        self.dev.post(FILL, pfn, write, None)
 
     async def wait_done(self, done: Completion) -> None:
         """Until the device has drained."""
         await done.wait()
+
+    async def try_revoke(self, mark: Callable[[], None]) -> bool:
+        """As revoke without sleeping: False, and nothing done, if the device would have to be waited for."""
+        if not await self.lock.trylock():
+            return False
+        idle = not self.granted and not self.pending
+        if idle:
+            mark()
+        self.lock.unlock()
+        return idle
 
     async def revoke(self, mark: Callable[[], None]) -> None:
         """Notifier callback: on return the device does not use the page any more."""
@@ -394,8 +422,11 @@ class Driver(mn.MmuIntervalNotifier):
         self.granted = False
         done = Completion()
         self.dev.post(INVALIDATE, 0, False, done)
+        # A callback that finds nothing granted has to wait for the drain too.
+        self.pending.append(done)
         self.lock.unlock()
         await done.wait()
+        self.pending.remove(done)
         await self.flush()
         await self.remove()
         self.dev.attachment = None
@@ -407,24 +438,33 @@ class IntervalOps(mn.MmuIntervalNotifierOps):
 
     async def invalidate(self, sub: Any, range_: MmuNotifierRange, cur_seq: int) -> bool:
         """invalidate()."""
-        await sub.revoke(lambda: mn.mmu_interval_set_seq(sub, cur_seq))
+
+        def mark() -> None:
+            mn.mmu_interval_set_seq(sub, cur_seq)
+
+        if not range_.blockable:
+            return await sub.try_revoke(mark)
+        await sub.revoke(mark)
         return True
 
 
 class MirrorDriver(hm.HmmMirror):
-    """The driver loop over the mirror API (hmm_mirror)."""
+    """The driver loop over a version of the mirror API."""
 
-    def __init__(self, dev: Device) -> None:
+    def __init__(self, dev: Device, api: MirrorApi = MIRROR) -> None:
         super().__init__(MIRROR_OPS)
         self.dev = dev
+        self.api = api
         self.device_lock = Mutex("driver_lock")
         self.granted = False
         self.released = 0
 
-    async def register(self, mm: ToyMm) -> int:
-        """hmm_mirror_register() under mmap_lock."""
+    async def register(self, mm: ToyMm, lock: bool = True) -> int:
+        """hmm_mirror_register() under mmap_lock, or without."""
+        if not lock:
+            return await self.api.register(self, mm)
         await mm.mmap_lock.down_write()
-        ret = await hm.hmm_mirror_register(self, mm)
+        ret = await self.api.register(self, mm)
         mm.mmap_lock.up_write()
         return ret
 
@@ -432,25 +472,30 @@ class MirrorDriver(hm.HmmMirror):
         """Service one fault of the device."""
         if not await mm.mmget_not_zero():
             return
+        await self.service(mm)
+        await mm.mmput()
+
+    async def service(self, mm: ToyMm, trust: bool = False) -> None:
+        """Until the pfns are valid; with `trust` the pfns that are not 0 are used whatever the range says."""
+        api = self.api
         while True:
-            await hm.hmm_mirror_wait_idle(self)
+            await api.wait_idle(self)
             await mm.mmap_lock.down_read()
-            rng = hm.HmmVmaRange(mm.find_vma(BASE), BASE, BASE + PAGE, default_flags=REQUEST)
-            ret = await hm.hmm_vma_fault(self, rng)
+            rng = api.range(mm.find_vma(BASE), BASE, BASE + PAGE, REQUEST)
+            ret = await api.fault(self, rng)
             mm.mmap_lock.up_read()
             if ret:
                 note(f"hmm_vma_fault: {ret}")
-                break
+                return
             await self.device_lock.lock()
-            valid = await hm.hmm_vma_range_done(rng)
-            if valid:
-                pfn = int(rng.pfns[0])
+            valid = await api.done(rng) or trust
+            pfn = int(rng.pfns[0])
+            if valid and pfn:
                 self.granted = True
                 self.dev.post(FILL, pfn & HMM_PFN_MASK, bool(pfn & HMM_PFN_WRITE), None)
             self.device_lock.unlock()
             if valid:
-                break
-        await mm.mmput()
+                return
 
     async def revoke(self) -> None:
         """The device stops using the page."""
@@ -464,9 +509,17 @@ class MirrorDriver(hm.HmmMirror):
         if done is not None:
             await done.wait()
 
+    async def try_revoke(self) -> int:
+        """As revoke without sleeping: -EAGAIN, and nothing done, if the device has the page."""
+        if not await self.device_lock.trylock():
+            return -errno.EAGAIN
+        busy = self.granted
+        self.device_lock.unlock()
+        return -errno.EAGAIN if busy else 0
+
     async def unregister(self, free: bool = True) -> None:
         """The device stops, hmm_mirror_unregister(), and the structure is freed."""
-        await hm.hmm_mirror_unregister(self)
+        await self.api.unregister(self)
         await self.revoke()
         if free:
             kfree(self)
@@ -476,7 +529,9 @@ class MirrorOps(hm.HmmMirrorOps):
     """Callbacks of MirrorDriver."""
 
     async def sync_cpu_device_pagetables(self, mirror: Any, update: hm.HmmUpdate) -> int:
-        """The device stops using the range."""
+        """The device stops using the range; -EAGAIN if it would have to be waited for and must not."""
+        if not update.blockable:
+            return await mirror.try_revoke()
         await mirror.revoke()
         return 0
 
@@ -525,11 +580,19 @@ class World:
 class MirrorWorld:
     """A process and devices with a mirror each, registered or not."""
 
-    def __init__(self, sched: Scheduler, mirrors: int = 1, register: bool = True, pins: int = 0) -> None:
+    def __init__(
+        self,
+        sched: Scheduler,
+        mirrors: int = 1,
+        register: bool = True,
+        pins: int = 0,
+        api: MirrorApi = MIRROR,
+        mm: ToyMm | None = None,
+    ) -> None:
         self.sched = sched
-        mm = self.mm = ToyMm()
+        mm = self.mm = mm or ToyMm()
         mm.devices = tuple(Device(mm) for _ in range(mirrors))
-        self.mirrors = [MirrorDriver(d) for d in mm.devices]
+        self.mirrors = [MirrorDriver(d, api) for d in mm.devices]
         for m in self.mirrors:
             if register:
                 assert now(m.register(mm)) == 0
@@ -546,5 +609,5 @@ class MirrorWorld:
 #: classes that hold shared state: what dpor.tracking() observes
 TRACKED: tuple[type, ...] = (
     Page, ToyMm, Completion, Device, mn.NotifierSubscriptions, mn.MmuNotifier, mn.MmuIntervalNotifier,
-    mn.MmuNotifierOps, hm.HmmMirror, hm.Hmm, hm.HmmVmaRange, Kref, Mutex, RwSem, Srcu, WaitQueue,
+    mn.MmuNotifierOps, hm.HmmMirror, hm.StructHmm, hm.StructHmmRange, Kref, Mutex, RwSem, Srcu, WaitQueue,
 )  # fmt: skip

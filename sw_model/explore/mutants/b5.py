@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from sw_model import hmm_mirror as hm
 from sw_model.explore.config import Mutant
-
-
-async def at_once(mm: Any, callback: Any) -> None:
-    """kfree() right away."""
-    await callback()
-
 
 MUTANT = Mutant(
     "b5",
-    "hmm_free() frees the hmm while exit walks the notifiers",
+    "hmm_get() in a callback counts in an hmm that has been freed",
     "seed patch; F1",
-    "unregister_x_exit",
+    "v1_unregister_x_exit",
     "UseAfterFree",
-    [(hm, "mmu_notifier_call_srcu", at_once)],
+    entries=("B5", "F1"),
+    shows="StructHmm.kref",
+    strategy="pct",
 )

@@ -30,8 +30,9 @@ async def end(subs: Any) -> None:
 MUTANT = Mutant(
     "c1",
     "active_invalidate_ranges leaks; a later read section waits for ever",
-    "confirmed on Linux 6.1.192",
+    "Linux 6.1.192, confirmed: mm/mmu_notifier.c:__mmu_notifier_invalidate_range_start",
     "nonblock_x_fault",
     "Deadlock",
     [(mn, "_hlist_start", start), (mn, "_itree_end", end)],
+    entries=("C1",),
 )

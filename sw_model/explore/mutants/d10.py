@@ -22,4 +22,5 @@ MUTANT = Mutant(
     "fault_x_invalidate",
     "Livelock",
     [(Driver, "service", service)],
+    entries=("D10",),
 )

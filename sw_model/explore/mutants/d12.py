@@ -19,4 +19,5 @@ MUTANT = Mutant(
     "fault_x_unregister",
     "UseAfterFree",
     [(Driver, "flush", nothing)],
+    entries=("D12",),
 )

@@ -24,4 +24,5 @@ MUTANT = Mutant(
     "mirror_fault_x_invalidate",
     "Stale",
     [(hm._HmmNotifierOps, "invalidate_range_end", revalidate)],
+    entries=("B14", "F14"),
 )

@@ -20,4 +20,5 @@ MUTANT = Mutant(
     "remove_x_invalidate",
     "UseAfterFree",
     [(mn, "_wait_seq_released", wait)],
+    entries=("F20",),
 )

@@ -30,4 +30,5 @@ MUTANT = Mutant(
     "nonblock_x_fault",
     "Assertion",
     [(mn, "_hlist_start", start)],
+    entries=("F21",),
 )

@@ -1,0 +1,8 @@
+"""One fault against the unregistration of its mirror."""
+
+from __future__ import annotations
+
+from sw_model.explore.generations import config
+from sw_model.mirror_api import MIRROR
+
+CONFIG = config("fault_x_unregister", MIRROR)

@@ -1,0 +1,8 @@
+"""One fault against one reclaim, mirror API, HMM v1."""
+
+from __future__ import annotations
+
+from sw_model.explore.generations import config
+from sw_model.mirror_api import OLD_V1
+
+CONFIG = config("fault_x_invalidate", OLD_V1, open_bug="B13")

@@ -1,0 +1,8 @@
+"""One fault against a reclaim that begins when the entry has been read; usage 2, HMM v3."""
+
+from __future__ import annotations
+
+from sw_model.explore.generations import config
+from sw_model.mirror_api import OLD_V3
+
+CONFIG = config("fault_x_late_invalidate", OLD_V3, open_bug="B15")

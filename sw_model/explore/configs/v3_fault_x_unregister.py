@@ -1,0 +1,8 @@
+"""One fault against the unregistration of its mirror, HMM v3."""
+
+from __future__ import annotations
+
+from sw_model.explore.generations import config
+from sw_model.mirror_api import OLD_V3
+
+CONFIG = config("fault_x_unregister", OLD_V3, open_bug="F2")

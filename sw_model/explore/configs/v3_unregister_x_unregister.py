@@ -1,0 +1,8 @@
+"""Two threads unregister one mirror, HMM v3."""
+
+from __future__ import annotations
+
+from sw_model.explore.generations import config
+from sw_model.mirror_api import OLD_V3
+
+CONFIG = config("unregister_x_unregister", OLD_V3, open_bug="B11")
