@@ -10,7 +10,9 @@ SEED     ?= 1
 SIM      ?= verilator
 WAVES    ?= 0
 PRESSURE ?= 1
-LIMIT    ?= 0
+LINK     ?= axi
+# over PCIe every TLP is Python's: a whole trace takes many minutes
+LIMIT    ?= $(if $(filter pcie,$(LINK)),2000,0)
 MIRROR   ?= interval
 PROCS    ?= 1
 # make test
@@ -24,7 +26,7 @@ export SIM SEED
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
-	@echo 'Settings: TRACE=file SEED=n SIM=verilator|icarus WAVES=1 PRESSURE=0..4 LIMIT=accesses MIRROR=interval|mirror|v1|v3 PROCS=n (sim); LINE='...' (replay); JOBS=n TESTS=path (test)'
+	@echo 'Settings: TRACE=file SEED=n SIM=verilator|icarus WAVES=1 PRESSURE=0..4 LIMIT=accesses MIRROR=interval|mirror|v1|v3 PROCS=n LINK=axi|pcie (sim; LINK also bench); LINE='...' (replay); JOBS=n TESTS=path (test)'
 
 tools:
 	@command -v $(PYTHON) >/dev/null || { echo 'missing system tools; install them with: apt-get install python3 python3-venv' >&2; exit 1; }
@@ -38,13 +40,13 @@ $(VENV)/.stamp: requirements.txt | tools
 
 sim: $(VENV)/.stamp ## run a recorded program through the device MMU, with summary and build/sim/report.json
 	@$(PY) -m tb.run_sim --trace '$(TRACE)' --seed $(SEED) --sim $(SIM) --waves $(WAVES) --pressure $(PRESSURE) --limit $(LIMIT) \
-	   --mirror $(MIRROR) --processes $(PROCS)
+	   --mirror $(MIRROR) --processes $(PROCS) --link $(LINK)
 
 test: $(VENV)/.stamp ## run the whole regression
 	@$(PY) -m pytest -q -n $(JOBS) --dist worksteal $(TESTS)
 
 bench: $(VENV)/.stamp ## measure latency, throughput and simulation speed beside the peers' figures
-	@$(PY) -m tb.bench
+	@$(PY) -m tb.bench --link $(LINK)
 
 lint: $(VENV)/.stamp ## verilator -Wall, verible, yosys and ruff
 	@$(PY) -m tb.lint

@@ -7,7 +7,10 @@
 #define SVM_RECORD_BYTES 0x20u /* size of every ring record */
 #define SVM_PASID_BITS 0x14u /* width of a PASID (PCIe 6.20) */
 #define SVM_ENGINE_OFFSET 0x1000u /* BAR0 offset of the access engine's registers */
-#define SVM_BAR0_BYTES 0x2000u /* size of BAR0 */
+#define SVM_LINK_OFFSET 0x2000u /* BAR0 offset of the PCIe link's registers */
+#define SVM_MSIX_TABLE_OFFSET 0x3000u /* BAR0 offset of the MSI-X table, one entry a vector */
+#define SVM_MSIX_PBA_OFFSET 0x3800u /* BAR0 offset of the MSI-X pending bits */
+#define SVM_BAR0_BYTES 0x4000u /* size of BAR0 */
 #define SVM_IRQ_FAULT 0x0u /* interrupt vector: a fault record was written */
 #define SVM_IRQ_EVENT 0x1u /* interrupt vector: an event record was written */
 #define SVM_IRQ_DONE 0x2u /* interrupt vector: a work completion record was written */
@@ -106,6 +109,11 @@
 #define SVM_REG_DONE_TAIL 0x106cu /* DONE ring: free-running count of records produced, low 17 bits; the producer writes it */
 #define SVM_REG_DONE_HEAD 0x1070u /* DONE ring: free-running count of records consumed, low 17 bits; the consumer writes it */
 #define SVM_REG_DONE_CTRL 0x1074u /* DONE ring: bit 0 enable (0 clears TAIL and HEAD); bit 1 (read only) halted by a bus error */
+#define SVM_REG_LINK_STATUS 0x2000u /* 0 bus master, 1 MSI-X on, 2 MSI-X function mask, 3 extended tags; 7:4 log2 Max_Payload/128, 11:8 log2 Max_Read/128, 23:16 log2 stream bytes */
+#define SVM_REG_LINK_ERRORS 0x2004u /* requests that got no good completion */
+#define SVM_REG_LINK_UNEXPECTED 0x2008u /* completions of no outstanding request */
+#define SVM_REG_LINK_UNSUPPORTED 0x200cu /* requests from the host that were refused */
+#define SVM_REG_LINK_LOST 0x2010u /* errors whose event record found the queue full */
 #define SVM_OP_FILL 1u /* map npages pages of the given size, physically contiguous, from va to pa */
 #define SVM_OP_RESPOND 2u /* answer one fault record (PCIe page request group response) */
 #define SVM_OP_INVALIDATE 3u /* forget the translations that overlap npages 4-KiB pages from va */
@@ -122,6 +130,7 @@
 #define SVM_CODE_FAILURE 15u /* the access ends with DECERR */
 #define SVM_EVENT_COMPLETE 1u /* a command with the COMPLETE flag has completed */
 #define SVM_EVENT_COMMAND_ERROR 2u /* a command was malformed and skipped */
+#define SVM_EVENT_LINK_ERROR 3u /* a PCIe request got no good completion; its access ended with SLVERR */
 #define SVM_CMD_ERROR_OPCODE 1u /* unknown opcode */
 #define SVM_CMD_ERROR_RESERVED 2u /* a reserved bit is set */
 #define SVM_CMD_ERROR_ALIGNMENT 3u /* va or pa is not aligned to the page size */
@@ -131,6 +140,14 @@
 #define SVM_CMD_ERROR_CODE 7u /* unknown response code */
 #define SVM_CMD_ERROR_NOT_ATTACHED 8u /* fill or detach of a PASID that is not attached */
 #define SVM_CMD_ERROR_TABLE_FULL 9u /* attach: the PASID table is full */
+#define SVM_LINK_ERROR_UNSUPPORTED 1u /* completed with Unsupported Request */
+#define SVM_LINK_ERROR_ABORTED 2u /* completed with Completer Abort */
+#define SVM_LINK_ERROR_POISONED 3u /* completed with poisoned data */
+#define SVM_LINK_ERROR_MALFORMED 4u /* completions do not add up: length, byte count or address */
+#define SVM_LINK_ERROR_TIMEOUT 5u /* no completion in time */
+#define SVM_LINK_SOURCE_DATA 0u /* a read of the data port */
+#define SVM_LINK_SOURCE_RING 1u /* a read of a ring */
+#define SVM_LINK_SOURCE_ATOMIC 2u /* an exclusive write, sent as a CAS AtomicOp */
 #define SVM_WORK_READ 1u /* read len bytes at va; the completion carries the XOR of byte k shifted left by 8*(k mod 8) */
 #define SVM_WORK_WRITE 2u /* write the first len bytes of data (1 to 8) at va */
 #define SVM_WORK_COPY 3u /* read len bytes at src, write them at va; src and va have the same offset in a bus word */
@@ -204,7 +221,7 @@
 #define SVM_EVENT_TYPE_WORD 0u /* event type */
 #define SVM_EVENT_TYPE_SHIFT 0u /* lowest bit */
 #define SVM_EVENT_TYPE_MASK 0xffull /* before the shift */
-#define SVM_EVENT_STATUS_WORD 0u /* COMMAND_ERROR: reason */
+#define SVM_EVENT_STATUS_WORD 0u /* COMMAND_ERROR, LINK_ERROR: reason */
 #define SVM_EVENT_STATUS_SHIFT 8u /* lowest bit */
 #define SVM_EVENT_STATUS_MASK 0xffull /* before the shift */
 #define SVM_EVENT_TAG_WORD 0u /* tag of the command */
@@ -213,7 +230,7 @@
 #define SVM_EVENT_INDEX_WORD 0u /* ring index of the command */
 #define SVM_EVENT_INDEX_SHIFT 32u /* lowest bit */
 #define SVM_EVENT_INDEX_MASK 0xffffull /* before the shift */
-#define SVM_EVENT_OP_WORD 0u /* opcode of the command */
+#define SVM_EVENT_OP_WORD 0u /* opcode of the command; LINK_ERROR: source */
 #define SVM_EVENT_OP_SHIFT 48u /* lowest bit */
 #define SVM_EVENT_OP_MASK 0xffull /* before the shift */
 #define SVM_EVENT_EFFECT_WORD 1u /* device cycle at which the command took effect */
@@ -222,6 +239,15 @@
 #define SVM_EVENT_CYCLE_WORD 1u /* device cycle at which the record was made */
 #define SVM_EVENT_CYCLE_SHIFT 32u /* lowest bit */
 #define SVM_EVENT_CYCLE_MASK 0xffffffffull /* before the shift */
+#define SVM_EVENT_ADDR_WORD 2u /* LINK_ERROR: bus address of the request, 4-byte aligned */
+#define SVM_EVENT_ADDR_SHIFT 0u /* lowest bit */
+#define SVM_EVENT_ADDR_MASK 0xffffffffffffffffull /* before the shift */
+#define SVM_EVENT_PASID_WORD 3u /* LINK_ERROR: address space of the access */
+#define SVM_EVENT_PASID_SHIFT 0u /* lowest bit */
+#define SVM_EVENT_PASID_MASK 0xfffffull /* before the shift */
+#define SVM_EVENT_REQUESTER_WORD 3u /* LINK_ERROR: requester of the access */
+#define SVM_EVENT_REQUESTER_SHIFT 24u /* lowest bit */
+#define SVM_EVENT_REQUESTER_MASK 0xffull /* before the shift */
 #define SVM_EVENT_PHASE_WORD 3u /* 1 on the first lap of the ring, inverted each lap */
 #define SVM_EVENT_PHASE_SHIFT 63u /* lowest bit */
 #define SVM_EVENT_PHASE_MASK 0x1ull /* before the shift */

@@ -1,4 +1,5 @@
 // The parts of the PCIe endpoint. Paths are relative to this file's directory: verilator -F.
++incdir+include
 lib/arb_rr.v
 lib/fifo.v
 lib/ram_1r1w.v

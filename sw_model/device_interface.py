@@ -10,7 +10,10 @@ VERSION = 0x10000  # major in bits 31:16, minor in bits 15:0
 RECORD_BYTES = 0x20  # size of every ring record
 PASID_BITS = 0x14  # width of a PASID (PCIe 6.20)
 ENGINE_OFFSET = 0x1000  # BAR0 offset of the access engine's registers
-BAR0_BYTES = 0x2000  # size of BAR0
+LINK_OFFSET = 0x2000  # BAR0 offset of the PCIe link's registers
+MSIX_TABLE_OFFSET = 0x3000  # BAR0 offset of the MSI-X table, one entry a vector
+MSIX_PBA_OFFSET = 0x3800  # BAR0 offset of the MSI-X pending bits
+BAR0_BYTES = 0x4000  # size of BAR0
 IRQ_FAULT = 0x0  # interrupt vector: a fault record was written
 IRQ_EVENT = 0x1  # interrupt vector: an event record was written
 IRQ_DONE = 0x2  # interrupt vector: a work completion record was written
@@ -114,6 +117,11 @@ class Reg(IntEnum):
     DONE_TAIL = 0x106c  # DONE ring: free-running count of records produced, low 17 bits; the producer writes it
     DONE_HEAD = 0x1070  # DONE ring: free-running count of records consumed, low 17 bits; the consumer writes it
     DONE_CTRL = 0x1074  # DONE ring: bit 0 enable (0 clears TAIL and HEAD); bit 1 (read only) halted by a bus error
+    LINK_STATUS = 0x2000  # 0 bus master, 1 MSI-X on, 2 MSI-X function mask, 3 extended tags; 7:4 log2 Max_Payload/128, 11:8 log2 Max_Read/128, 23:16 log2 stream bytes
+    LINK_ERRORS = 0x2004  # requests that got no good completion
+    LINK_UNEXPECTED = 0x2008  # completions of no outstanding request
+    LINK_UNSUPPORTED = 0x200c  # requests from the host that were refused
+    LINK_LOST = 0x2010  # errors whose event record found the queue full
 
 
 class Counter(IntEnum):
@@ -181,6 +189,7 @@ class Event(IntEnum):
 
     COMPLETE = 1  # a command with the COMPLETE flag has completed
     COMMAND_ERROR = 2  # a command was malformed and skipped
+    LINK_ERROR = 3  # a PCIe request got no good completion; its access ended with SLVERR
 
 
 class CmdError(IntEnum):
@@ -195,6 +204,24 @@ class CmdError(IntEnum):
     CODE = 7  # unknown response code
     NOT_ATTACHED = 8  # fill or detach of a PASID that is not attached
     TABLE_FULL = 9  # attach: the PASID table is full
+
+
+class LinkError(IntEnum):
+    """reasons in a LINK_ERROR event."""
+
+    UNSUPPORTED = 1  # completed with Unsupported Request
+    ABORTED = 2  # completed with Completer Abort
+    POISONED = 3  # completed with poisoned data
+    MALFORMED = 4  # completions do not add up: length, byte count or address
+    TIMEOUT = 5  # no completion in time
+
+
+class LinkSource(IntEnum):
+    """OP of a LINK_ERROR event: what made the request."""
+
+    DATA = 0  # a read of the data port
+    RING = 1  # a read of a ring
+    ATOMIC = 2  # an exclusive write, sent as a CAS AtomicOp
 
 
 class Work(IntEnum):
@@ -260,6 +287,9 @@ EVENT = Record(
     Field("OP", 0, 48, 8),
     Field("EFFECT", 1, 0, 32),
     Field("CYCLE", 1, 32, 32),
+    Field("ADDR", 2, 0, 64),
+    Field("PASID", 3, 0, 20),
+    Field("REQUESTER", 3, 24, 8),
     Field("PHASE", 3, 63, 1),
 )
 #: work ring of the access engine, host to device

@@ -7,22 +7,31 @@ library stepped from Python, and under cocotb. Exits 1 when a bar is missed.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 
 from rich.console import Console
 from rich.table import Table
 
-from tb import bench_core, build, speed
+from tb import bench_core, bench_pcie, build, speed
 
 DEFAULT_TRACE = build.ROOT / "traces" / "sort.svmt"
 #: Of raw C++, with cocotb attached, on the default workload.
 ATTACHED_BAR = 0.9
 
 
-def main() -> int:
-    """Measure, print both tables, write build/bench.json; 1 when a bar is missed."""
+def main(argv: list[str] | None = None) -> int:
+    """Measure, print the tables, write build/bench.json; 1 when a bar is missed."""
+    p = argparse.ArgumentParser(prog="tb.bench", description=__doc__.split("\n")[0])
+    p.add_argument("--link", default="axi", choices=["axi", "pcie"], help="pcie: what the link carries")
+    link = p.parse_args(argv).link
     console = Console(width=None if sys.stdout.isatty() else 160)
+    return bench_pcie.report(console) if link == "pcie" else device(console)
+
+
+def device(console: Console) -> int:
+    """The MMU core and the simulation's speed."""
     missed = 0
     cycles = Table(title="The MMU core, in cycles of its RTL", title_justify="left")
     for head in ("what", "measured", "bar", "", "best peer"):

@@ -7,7 +7,8 @@ from typing import Any
 import cocotb
 from cocotb.triggers import RisingEdge, Timer
 
-from tb.env_pcie import MSI, MSIX_PBA, MSIX_TABLE, OKAY, Env
+from tb.env_pcie import MSIX_PBA, MSIX_TABLE, OKAY, Env
+from tb.pcie_host import MSI
 
 BASE = 0x12_3456_0000
 VECTORS = 4

@@ -211,6 +211,25 @@ async def extended_tags(dut: Any) -> None:
 
 
 @cocotb.test(timeout_time=200, timeout_unit="us")
+async def extended_tags_withdrawn(dut: Any) -> None:
+    """Tags from 32 on rest while the host does not allow them, and serve again when it does."""
+    env = await Env(dut, extended_tag=True).start()
+    env.host.map(BASE, 1 << 15)
+    env.host.latency = (1500, 2500)
+    for allowed in (True, False, True):
+        env.device.functions[0].pcie_cap.extended_tag_field_enable = allowed
+        dut.extended_tag.value = int(allowed)
+        await Timer(1, "us")
+        env.host.reads.clear()
+        reads = [env.axi.start_read(BASE + 256 * k, 2, id_=k % 64) for k in range(120)]
+        for read in reads:
+            await read.done.wait()
+        tags = {t.tag for t in env.host.reads}
+        assert (max(tags) >= 32) == allowed and len(tags) == (64 if allowed else 32)
+    env.check()
+
+
+@cocotb.test(timeout_time=200, timeout_unit="us")
 @cocotb.parametrize(pressure=[0.0, 0.5])
 async def beside_writes(dut: Any, pressure: float) -> None:
     """Reads and writes share RQ packet by packet; a write whose B has been given is seen by a later read."""

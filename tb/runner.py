@@ -31,6 +31,12 @@ FILTERS = ",".join(
 )
 
 
+#: Environment of the PCIe benches: the root complex's package warns at run time, from our frames.
+PCIE_ENV = {"PYTHONWARNINGS": f"{FILTERS},ignore::DeprecationWarning,ignore::FutureWarning"}
+#: A completion times out after 8 ticks of 512 cycles, 16 us: short enough to wait for.
+PCIE_PARAMETERS = {"LOG_TICK": 9, "TIMEOUT": 8}
+
+
 def seed() -> int:
     """The regression's seed: SEED in the environment, else 1."""
     return int(os.environ.get("SEED", "1"))
@@ -53,19 +59,28 @@ class Result:
 
 @dataclass(frozen=True)
 class Bench:
-    """A design under test: the wrapper tb/<top>.v around the files of rtl/<files>.f."""
+    """A design under test: the wrapper tb/<top>.v around the files of rtl/<files>.f; `extra`: more of tb/."""
 
     top: str
     files: str
+    extra: tuple[str, ...] = ()
+    # Files of the list that those of `extra` stand in for.
+    without: tuple[str, ...] = ()
+    # Python is most of the run time: a quick build pays more than a quick model.
+    optimize: str = "-O0"
 
     def sources(self, rtl: Path) -> tuple[list[Path], list[Path]]:
         """Verilog files, the wrapper last, and include directories."""
         files, includes = tools.file_list(rtl / f"{self.files}.f")
-        return [*files, ROOT / "tb" / f"{self.top}.v"], includes
+        files = [f for f in files if f.name not in self.without]
+        return [*files, *(ROOT / "tb" / f"{name}.v" for name in (*self.extra, self.top))], includes
 
 
 CORE = Bench("wrap_core", "dmmu_core")
 PCIE = Bench("wrap_pcie_endpoint", "pcie")
+FPGA = Bench("wrap_fpga_core", "fpga_core", ("pcie_monitor",), optimize="-O1")
+#: The same without translation.
+BYPASS = Bench("wrap_fpga_core", "fpga_core", ("pcie_monitor", "dmmu_bypass"), ("dmmu_core.v",), "-O1")
 
 
 def make(
@@ -87,8 +102,7 @@ def make(
     with build.target(build_dir, "model", digest) as stale:
         if stale:
             env = tools.verilator_env()
-            # Python is most of the run time: a quick build pays more than a quick model.
-            env["MAKEFLAGS"] = f"{env.get('MAKEFLAGS', '')} OPT_FAST=-O0"
+            env["MAKEFLAGS"] = f"{env.get('MAKEFLAGS', '')} OPT_FAST={bench.optimize}"
             with (
                 mock.patch.dict(os.environ, env),
                 mock.patch.object(cocotb_tools.runner, "MAX_PARALLEL_BUILD_JOBS", build.jobs()),
@@ -116,14 +130,17 @@ def run(
     env: Mapping[str, str] | None = None,
     name: str = "",
     bench: Bench = CORE,
+    waves: bool | None = None,
+    test_dir: Path | None = None,
 ) -> Result:
     """Build if needed and run the cocotb tests of a module whose names match `test_filter`.
 
+    `waves` is WAVES of the environment unless given; `test_dir` a directory of the build unless given.
     Raises what `make` raises, and AssertionError when the simulation leaves no results.
     """
-    waves = build.waves_wanted()
+    waves = build.waves_wanted() if waves is None else waves
     build_dir = make(sim, parameters or {}, rtl, waves, bench)
-    test_dir = build_dir / (name or f"{module.rpartition('.')[2]}-{os.getpid()}")
+    test_dir = test_dir or build_dir / (name or f"{module.rpartition('.')[2]}-{os.getpid()}")
     test_dir.mkdir(exist_ok=True)
     xml, log = test_dir / "results.xml", test_dir / "run.log"
     xml.unlink(missing_ok=True)

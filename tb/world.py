@@ -123,16 +123,17 @@ class World:
         rtl: Path | str | None = None,
         waves: Path | str | None = None,
         hang_cycles: int = 1_000_000,
+        harness: Any = None,
     ) -> None:
-        """Opens the harness; raises what tb.sim.open_harness raises."""
-        self.harness = open_harness(
+        """Opens the harness, unless one is given; raises what tb.sim.open_harness raises."""
+        self.harness = harness or open_harness(
             data_w=data_w, device=device, params=device_params, defines=defines, rtl=rtl, waves=waves,
             seed=seed, config=config, mem_bytes=mem_bytes, bus_base=bus_base, memory=memory,
             mem_file=mem_file,
         )  # fmt: skip
         self.seed = seed
         self.memory = self.harness.memory
-        self.bus_base = bus_base
+        self.bus_base = self.harness.bus_base
         self.clock = SimClock(self.harness)
         self.transport = SimTransport(self.harness)
         self.sched = Scheduler(strategy, self.clock)
@@ -161,6 +162,9 @@ class World:
     def check(self) -> None:
         """Raise HarnessError when a bus protocol was broken."""
         self.harness.check()
+
+    def watch(self, phys: Any) -> None:
+        """The host's frames are those of `phys`: for a link that refuses the others."""
 
     def close(self) -> None:
         """End the simulation; harmless twice."""
@@ -222,6 +226,18 @@ class World:
             f"the oldest for {s['oldest_age']} cycles; interrupts {self.transport.irq_count}"
         )
 
+    def start(self, max_cycles: int | None = None) -> None:
+        """Before the first serve(): the run may last `max_cycles`."""
+        self._end = None if max_cycles is None else self.cycle + max_cycles
+        self._hang_at = self.cycle + self.hang_cycles
+
+    def serve(self) -> bool:
+        """Handle what has happened and arm the alarm for the next wake; False when the run is over.
+
+        For whoever steps several worlds. Raises SimHang, HarnessError, and what a thread raised.
+        """
+        return self._serve(self._end)
+
     def run_plain(self, max_cycles: int | None = None) -> None:
         """Run until only daemons are left, stepping the library; only where this process owns time.
 
@@ -229,9 +245,8 @@ class World:
         """
         if not self.harness.owns_time:
             raise HarnessError("a simulator owns time here: run_cocotb() waits for it")
-        end = None if max_cycles is None else self.cycle + max_cycles
-        self._hang_at = self.cycle + self.hang_cycles
-        while self._serve(end):
+        self.start(max_cycles)
+        while self.serve():
             self.harness.run()
 
     async def run_cocotb(self, dut: Any, max_cycles: int | None = None) -> None:
@@ -239,8 +254,7 @@ class World:
 
         Raises SimHang, HarnessError, and what a thread raised.
         """
-        end = None if max_cycles is None else self.cycle + max_cycles
-        self._hang_at = self.cycle + self.hang_cycles
+        self.start(max_cycles)
         attention = dut.attention
-        while self._serve(end):
+        while self.serve():
             await attention.value_change

@@ -105,7 +105,11 @@ module wrap_pcie_endpoint #(
     input  wire                s_axi_rready,
 
     // {bar unsupported, reader timeout, unexpected, error}
-    output wire [3:0]          events
+    output wire [3:0]          events,
+    output wire [27:0]         event_user,
+    output wire [63:0]         event_addr,
+    output wire [7:0]          event_reason,
+    output wire                idle
 );
 
   wire enable = cfg_function_status[2];
@@ -183,13 +187,14 @@ module wrap_pcie_endpoint #(
       .s_axi_arsize(s_axi_arsize), .s_axi_arburst(s_axi_arburst), .s_axi_arat(2'd0), .s_axi_aruser(s_axi_aruser),
       .s_axi_arvalid(s_axi_arvalid), .s_axi_arready(s_axi_arready),
       .s_axi_rid(s_axi_rid), .s_axi_rdata(s_axi_rdata), .s_axi_rresp(s_axi_rresp), .s_axi_rlast(s_axi_rlast),
-      .s_axi_rvalid(s_axi_rvalid), .s_axi_rready(s_axi_rready),
+      .s_axi_rlane(), .s_axi_rvalid(s_axi_rvalid), .s_axi_rready(s_axi_rready), .idle(idle),
       .m_axis_rq_tdata(rq_tdata[DATA_W+:DATA_W]), .m_axis_rq_tkeep(rq_tkeep[LANES+:LANES]),
       .m_axis_rq_tlast(rq_tlast[1]), .m_axis_rq_tuser(rq_tuser[RQ_W+:RQ_W]), .m_axis_rq_info(rq_info[55:28]),
       .m_axis_rq_tvalid(rq_tvalid[1]), .m_axis_rq_tready(rq_tready[1]),
       .s_axis_rc_tdata(s_axis_rc_tdata), .s_axis_rc_tkeep(s_axis_rc_tkeep), .s_axis_rc_tlast(s_axis_rc_tlast),
       .s_axis_rc_tuser(s_axis_rc_tuser), .s_axis_rc_tvalid(s_axis_rc_tvalid), .s_axis_rc_tready(s_axis_rc_tready),
-      .event_error(events[0]), .event_unexpected(events[1]), .event_timeout(events[2])
+      .event_error(events[0]), .event_unexpected(events[1]), .event_timeout(events[2]),
+      .event_user(event_user), .event_addr(event_addr), .event_reason(event_reason)
   );
 
   pcie_rq_mux #(.DATA_W(DATA_W), .N(3)) mux (

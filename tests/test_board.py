@@ -96,7 +96,8 @@ def test_scenarios_over_the_rtl_under_the_oracle(names: list[str]) -> None:
 def test_scenarios_over_pcie() -> None:
     """By TLPs through the endpoint, with the host behind an IOMMU: what a card will be asked."""
     env = {**runner.PCIE_ENV, "SVM_BOARD": "share,munmap"}
-    runner.run("tb.cocotb_pcie_board", parameters={"DATA_W": 128}, env=env, bench=runner.FPGA).check()
+    parameters = {"DATA_W": 128, **runner.PCIE_PARAMETERS}
+    runner.run("tb.cocotb_pcie_board", parameters=parameters, env=env, bench=runner.FPGA).check()
 
 
 # ---- what must be seen -------------------------------------------------------------------------------------

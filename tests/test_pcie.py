@@ -8,8 +8,7 @@ import pytest
 
 from tb import runner
 
-#: A completion times out after 8 ticks of 512 cycles, 16 us: short enough to wait for.
-PARAMETERS = {"LOG_TAGS": 6, "LOG_TICK": 9, "TIMEOUT": 8}
+PARAMETERS = {"LOG_TAGS": 6, **runner.PCIE_PARAMETERS}
 
 
 @pytest.mark.parametrize("part", ["bar", "wr", "rd", "msix"])
@@ -19,6 +18,6 @@ def test_pcie(width: int, part: str) -> None:
         f"tb.cocotb_pcie_{part}",
         parameters={"DATA_W": width, **PARAMETERS},
         test_filter=os.environ.get("PCIE_FILTER"),
-        env={"PYTHONWARNINGS": f"{runner.FILTERS},ignore::DeprecationWarning,ignore::FutureWarning"},
+        env=runner.PCIE_ENV,
         bench=runner.PCIE,
     ).check()

@@ -7,7 +7,10 @@
 `define SVM_RECORD_BYTES 32'h00000020  // size of every ring record
 `define SVM_PASID_BITS 32'h00000014  // width of a PASID (PCIe 6.20)
 `define SVM_ENGINE_OFFSET 32'h00001000  // BAR0 offset of the access engine's registers
-`define SVM_BAR0_BYTES 32'h00002000  // size of BAR0
+`define SVM_LINK_OFFSET 32'h00002000  // BAR0 offset of the PCIe link's registers
+`define SVM_MSIX_TABLE_OFFSET 32'h00003000  // BAR0 offset of the MSI-X table, one entry a vector
+`define SVM_MSIX_PBA_OFFSET 32'h00003800  // BAR0 offset of the MSI-X pending bits
+`define SVM_BAR0_BYTES 32'h00004000  // size of BAR0
 `define SVM_IRQ_FAULT 32'h00000000  // interrupt vector: a fault record was written
 `define SVM_IRQ_EVENT 32'h00000001  // interrupt vector: an event record was written
 `define SVM_IRQ_DONE 32'h00000002  // interrupt vector: a work completion record was written
@@ -106,6 +109,11 @@
 `define SVM_REG_DONE_TAIL 16'h106c  // DONE ring: free-running count of records produced, low 17 bits; the producer writes it
 `define SVM_REG_DONE_HEAD 16'h1070  // DONE ring: free-running count of records consumed, low 17 bits; the consumer writes it
 `define SVM_REG_DONE_CTRL 16'h1074  // DONE ring: bit 0 enable (0 clears TAIL and HEAD); bit 1 (read only) halted by a bus error
+`define SVM_REG_LINK_STATUS 16'h2000  // 0 bus master, 1 MSI-X on, 2 MSI-X function mask, 3 extended tags; 7:4 log2 Max_Payload/128, 11:8 log2 Max_Read/128, 23:16 log2 stream bytes
+`define SVM_REG_LINK_ERRORS 16'h2004  // requests that got no good completion
+`define SVM_REG_LINK_UNEXPECTED 16'h2008  // completions of no outstanding request
+`define SVM_REG_LINK_UNSUPPORTED 16'h200c  // requests from the host that were refused
+`define SVM_REG_LINK_LOST 16'h2010  // errors whose event record found the queue full
 `define SVM_CNT_READS 0  // read accesses accepted
 `define SVM_CNT_WRITES 1  // write accesses accepted
 `define SVM_CNT_READ_HITS 2  // read accesses that hit at their first lookup
@@ -149,6 +157,7 @@
 `define SVM_CODE_FAILURE 4'd15  // the access ends with DECERR
 `define SVM_EVENT_COMPLETE 8'd1  // a command with the COMPLETE flag has completed
 `define SVM_EVENT_COMMAND_ERROR 8'd2  // a command was malformed and skipped
+`define SVM_EVENT_LINK_ERROR 8'd3  // a PCIe request got no good completion; its access ended with SLVERR
 `define SVM_CMD_ERROR_OPCODE 8'd1  // unknown opcode
 `define SVM_CMD_ERROR_RESERVED 8'd2  // a reserved bit is set
 `define SVM_CMD_ERROR_ALIGNMENT 8'd3  // va or pa is not aligned to the page size
@@ -158,6 +167,14 @@
 `define SVM_CMD_ERROR_CODE 8'd7  // unknown response code
 `define SVM_CMD_ERROR_NOT_ATTACHED 8'd8  // fill or detach of a PASID that is not attached
 `define SVM_CMD_ERROR_TABLE_FULL 8'd9  // attach: the PASID table is full
+`define SVM_LINK_ERROR_UNSUPPORTED 8'd1  // completed with Unsupported Request
+`define SVM_LINK_ERROR_ABORTED 8'd2  // completed with Completer Abort
+`define SVM_LINK_ERROR_POISONED 8'd3  // completed with poisoned data
+`define SVM_LINK_ERROR_MALFORMED 8'd4  // completions do not add up: length, byte count or address
+`define SVM_LINK_ERROR_TIMEOUT 8'd5  // no completion in time
+`define SVM_LINK_SOURCE_DATA 8'd0  // a read of the data port
+`define SVM_LINK_SOURCE_RING 8'd1  // a read of a ring
+`define SVM_LINK_SOURCE_ATOMIC 8'd2  // an exclusive write, sent as a CAS AtomicOp
 `define SVM_WORK_READ 8'd1  // read len bytes at va; the completion carries the XOR of byte k shifted left by 8*(k mod 8)
 `define SVM_WORK_WRITE 8'd2  // write the first len bytes of data (1 to 8) at va
 `define SVM_WORK_COPY 8'd3  // read len bytes at src, write them at va; src and va have the same offset in a bus word
@@ -189,12 +206,15 @@
 `define SVM_FAULT_CYCLE_F 191:160  // device cycle of the miss, low 32 bits
 `define SVM_FAULT_PHASE_F 255:255  // 1 on the first lap of the ring, inverted each lap
 `define SVM_EVENT_TYPE_F 7:0  // event type
-`define SVM_EVENT_STATUS_F 15:8  // COMMAND_ERROR: reason
+`define SVM_EVENT_STATUS_F 15:8  // COMMAND_ERROR, LINK_ERROR: reason
 `define SVM_EVENT_TAG_F 31:16  // tag of the command
 `define SVM_EVENT_INDEX_F 47:32  // ring index of the command
-`define SVM_EVENT_OP_F 55:48  // opcode of the command
+`define SVM_EVENT_OP_F 55:48  // opcode of the command; LINK_ERROR: source
 `define SVM_EVENT_EFFECT_F 95:64  // device cycle at which the command took effect
 `define SVM_EVENT_CYCLE_F 127:96  // device cycle at which the record was made
+`define SVM_EVENT_ADDR_F 191:128  // LINK_ERROR: bus address of the request, 4-byte aligned
+`define SVM_EVENT_PASID_F 211:192  // LINK_ERROR: address space of the access
+`define SVM_EVENT_REQUESTER_F 223:216  // LINK_ERROR: requester of the access
 `define SVM_EVENT_PHASE_F 255:255  // 1 on the first lap of the ring, inverted each lap
 `define SVM_WORK_OP_F 7:0  // opcode
 `define SVM_WORK_FLAGS_F 15:8  // bit 0: COMPLETE

@@ -14,10 +14,10 @@ module dmmu #(
     parameter VA_W = 48,
     parameter SETS = 256,
     parameter WAYS = 4,
-    parameter SETS_2M = 16,
-    parameter WAYS_2M = 4,
-    parameter SETS_1G = 2,
-    parameter WAYS_1G = 4,
+    parameter SETS_2M = 32,
+    parameter WAYS_2M = 2,
+    parameter SETS_1G = 4,
+    parameter WAYS_1G = 2,
     parameter PARK = 64,
     parameter MSHRS = 32,
     parameter TRACK = 64,
@@ -175,6 +175,11 @@ module dmmu #(
     input wire m_axi_ring_rlast,
     input wire m_axi_ring_rvalid,
     output wire m_axi_ring_rready,
+
+    // A link error for the EVENT ring: user, bus address, source, reason.
+    input wire link_valid,
+    output wire link_ready,
+    input wire [107:0] link_data,
 
     input wire [3:0] irq_in,
     output wire [3:0] irq,
@@ -397,6 +402,15 @@ module dmmu #(
   wire [7:0] fault_open_next = fault_open + {7'd0, fault_valid && fault_ready} - {7'd0, fq_bvalid};
   assign event_ready = event_post_ready && event_go;
 
+  // A link error takes a slot that no completion wants.
+  wire event_take = event_valid && event_go;
+  wire [27:0] link_user = link_data[107:80];
+  wire [255:0] link_record = {
+    32'd0, link_user[27:20], 4'd0, link_user[19:0], link_data[79:16], cycle[31:0], cycle[31:0],
+    8'd0, link_data[15:8], 32'd0, link_data[7:0], `SVM_EVENT_LINK_ERROR
+  };
+  assign link_ready = event_post_ready && !event_take;
+
   always @(posedge clk) begin
     if (!detach_counted) detach_owed <= fault_open_next;
     else if (fq_bvalid && detach_owed != 8'd0) detach_owed <= detach_owed - 8'd1;
@@ -425,9 +439,9 @@ module dmmu #(
       .full(event_full),
       .irq(event_irq),
       .irq_error(event_error),
-      .in_valid(event_valid && event_go),
+      .in_valid(event_take || link_valid),
       .in_ready(event_post_ready),
-      .in_data(event_data),
+      .in_data(event_take ? event_data : link_record),
       .awaddr(eq_awaddr),
       .awvalid(eq_awvalid),
       .awready(eq_awready),

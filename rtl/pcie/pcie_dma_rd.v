@@ -1,6 +1,7 @@
 `resetall
 `timescale 1ns / 1ps
 `default_nettype none
+`include "svm_defs.vh"
 
 // DMA reader: AXI4 read bursts at bus addresses become RQ memory reads; RC completions fill one buffer slot per tag.
 // Bursts are cut at boundaries of Max_Read_Request bytes, at most SLOT (so no request crosses 4 KiB).
@@ -8,7 +9,8 @@
 // (ID modulo 2^LOG_QUEUES) return in AR order, queues in the order in which their data is there; bursts never interleave.
 // UR, CA, poisoned, malformed, incomplete or timed-out completions give SLVERR with zero data on that one access; so do
 // a burst that is not INCR and one that meets enable = 0 (bus master off), which send nothing.
-// A tag that timed out stays out of use until the hard block says that its request has ended.
+// A tag that timed out stays out of use until the hard block says that its request has ended. Tags below FIRST_TAG are
+// other requesters': their completions pass by, counted as unexpected here.
 // The AT field and s_axi_aruser (requester, PASID) travel with each TLP: the seam for ATS and the PASID prefix.
 // Latency: AR to RQ valid 4 cycles, last RC beat to R valid 4 cycles. Throughput: one RQ, RC and R beat a cycle.
 // Invariant: RC is never stalled; every request owns the space for all of its data.
@@ -17,6 +19,7 @@ module pcie_dma_rd #(
     parameter ID_W = 6,
     parameter USER_W = 28,
     parameter LOG_TAGS = 5,
+    parameter FIRST_TAG = 0,
     parameter LOG_SLOT = 9,
     parameter LOG_QUEUES = 2,
     parameter LOG_TICK = 16,
@@ -30,6 +33,8 @@ module pcie_dma_rd #(
     input wire enable,
     input wire extended_tag,
     input wire [2:0] max_read,
+    // No burst is inside.
+    output wire idle,
 
     input wire [ID_W-1:0] s_axi_arid,
     input wire [63:0] s_axi_araddr,
@@ -44,6 +49,8 @@ module pcie_dma_rd #(
     output wire [DATA_W-1:0] s_axi_rdata,
     output wire [1:0] s_axi_rresp,
     output wire s_axi_rlast,
+    // Byte lane at which the beat starts.
+    output wire [5:0] s_axi_rlane,
     output wire s_axi_rvalid,
     input wire s_axi_rready,
 
@@ -65,7 +72,11 @@ module pcie_dma_rd #(
     // One-cycle pulses: a completion with an error, one that nobody waits for, a request without its completion.
     output reg event_error,
     output reg event_unexpected,
-    output reg event_timeout
+    output reg event_timeout,
+    // With an error or a timeout: the request's user bits and address, and the reason (link_error codes).
+    output wire [USER_W-1:0] event_user,
+    output wire [63:0] event_addr,
+    output reg [7:0] event_reason
 );
 
   localparam TAGS = 1 << LOG_TAGS;
@@ -78,6 +89,7 @@ module pcie_dma_rd #(
   localparam DISCONTINUE_AT = (DATA_W == 512) ? 96 : 42;
   localparam [7:0] TIMEOUT_TICKS = TIMEOUT[7:0];
   localparam [TAGS-1:0] ONE_TAG = {{(TAGS - 1) {1'b0}}, 1'b1};
+  localparam [LOG_TAGS:0] SEED = FIRST_TAG[LOG_TAGS:0];
   localparam ENTRY_W = LOG_TAGS + ID_W + LOG_SLOT + 8 + 3 + 2;
 
   initial begin
@@ -87,6 +99,10 @@ module pcie_dma_rd #(
     end
     if (LOG_TAGS < 2 || LOG_TAGS > 8 || LOG_SLOT < 7 || LOG_SLOT > 12 || LOG_QUEUES < 1 || LOG_QUEUES > ID_W) begin
       $display("pcie_dma_rd: tags 4 to 256, slots 128 to 4096 bytes, queues 2 to 2^ID_W");
+      $finish;
+    end
+    if (FIRST_TAG >= 32 || FIRST_TAG >= (1 << LOG_TAGS)) begin
+      $display("pcie_dma_rd: FIRST_TAG must leave tags below 32 and below 2^LOG_TAGS");
       $finish;
     end
     if (LOG_TICK < LOG_TAGS || TIMEOUT < 2 || TIMEOUT > 250) begin
@@ -167,6 +183,7 @@ module pcie_dma_rd #(
   reg [1:0] s2_at;
   reg [USER_W-1:0] s2_user;
 
+  wire fifo_valid;
   wire free_valid;
   wire [LOG_TAGS-1:0] free_tag;
   wire rq_room;
@@ -258,11 +275,16 @@ module pcie_dma_rd #(
   reg [7:0] now;
   reg [LOG_TAGS-1:0] scan;
   reg [LOG_TAGS:0] seeded;
+  // Free tags above 31 that came up while the host does not allow them; the scan frees them again when it does.
+  reg [TAGS-1:0] parked;
 
   wire [TAGS-1:0] new_tag = s2_send ? ONE_TAG << free_tag : {TAGS{1'b0}};
   wire [7:0] scan_age = now - stamp_mem[scan];
-  wire scan_late = busy[scan] && !ended[scan] && !late[scan] && scan_age >= TIMEOUT_TICKS;
-  wire scan_back = gone[scan] && ended[scan];
+  wire x_failed;
+  wire scan_late = busy[scan] && !ended[scan] && !late[scan] && scan_age >= TIMEOUT_TICKS && !x_failed;
+  wire scan_back = (gone[scan] && ended[scan]) || (parked[scan] && extended_tag);
+  wire [7:0] free_tag_8 = {{(8 - LOG_TAGS) {1'b0}}, free_tag};
+  wire free_wrong = fifo_valid && !extended_tag && free_tag_8 >= 8'd32;
 
   wire done_valid;
   wire [LOG_TAGS-1:0] done_tag;
@@ -285,11 +307,13 @@ module pcie_dma_rd #(
       .in_valid(free_push),
       .in_ready(unused_free_ready),
       .in_data(free_push_tag),
-      .out_valid(free_valid),
-      .out_ready(s2_send),
+      .out_valid(fifo_valid),
+      .out_ready(s2_send || free_wrong),
       .out_data(free_tag),
       .level(unused_free_level)
   );
+
+  assign free_valid = fifo_valid && !free_wrong;
 
   always @(posedge clk) begin
     if (s2_send) begin
@@ -303,7 +327,7 @@ module pcie_dma_rd #(
       tick_count <= {LOG_TICK{1'b0}};
       now <= 8'd0;
       scan <= {LOG_TAGS{1'b0}};
-      seeded <= {(LOG_TAGS + 1) {1'b0}};
+      seeded <= SEED;
       event_timeout <= 1'b0;
     end else begin
       tick_count <= tick_count + {{(LOG_TICK - 1) {1'b0}}, 1'b1};
@@ -359,14 +383,21 @@ module pcie_dma_rd #(
   wire h_mine = h_known && !h_again;
   wire h_bad = h_code != 4'd0 || h_status != 3'd0 || h_poisoned || h_left < h_want || h_ends != h_whole;
 
+  // The hard block's code 9: it gave up waiting itself.
+  wire [7:0] h_reason = (h_code == 4'd9) ? `SVM_LINK_ERROR_TIMEOUT :
+      (h_status == 3'd4) ? `SVM_LINK_ERROR_ABORTED : (h_status != 3'd0) ? `SVM_LINK_ERROR_UNSUPPORTED :
+      (h_poisoned || h_code == 4'd1) ? `SVM_LINK_ERROR_POISONED : `SVM_LINK_ERROR_MALFORMED;
+
   reg k_mine;
   reg k_bad;
+  reg [7:0] k_reason;
   reg k_ends;
   reg [LOG_TAGS-1:0] k_tag;
   reg [LOG_SLOT-3:0] k_place;
 
   wire p_mine = x_first ? h_mine : k_mine;
   wire p_bad = (x_first ? h_bad : k_bad) || x_cut;
+  wire [7:0] p_reason = x_first ? h_reason : k_reason;
   wire p_ends = x_first ? h_ends : k_ends;
   wire [LOG_TAGS-1:0] p_tag = x_first ? h_tag : k_tag;
   // Slot address, in dwords, of the beat's lane 0; the first three lanes of a packet hold the descriptor.
@@ -375,12 +406,15 @@ module pcie_dma_rd #(
   wire [LOG_SLOT-3:0] p_place = x_first ? x_data[LOG_SLOT-1:2] - DESC_LANES : k_place;
   wire [N-1:0] p_lanes = x_first ? {x_keep[N-1:3], 3'b000} : x_keep;
   wire x_ended = x_valid && x_last && p_mine && p_ends;
-  wire x_failed = x_valid && x_last && p_mine && p_bad;
+  wire x_bad = x_valid && x_last && p_mine && p_bad;
+  // Reported once for each request.
+  assign x_failed = x_bad && !failed[p_tag] && !late[p_tag];
 
   always @(posedge clk) begin
     if (x_valid) begin
       k_mine <= p_mine;
       k_bad <= p_bad;
+      k_reason <= p_reason;
       k_ends <= p_ends;
       k_tag <= p_tag;
       k_place <= p_place + LANES;
@@ -398,6 +432,17 @@ module pcie_dma_rd #(
     end
   end
 
+  // What an error record says of its request.
+  reg [USER_W+63:0] info_mem[0:TAGS-1];
+  reg [LOG_TAGS-1:0] event_tag;
+  assign {event_user, event_addr} = info_mem[event_tag];
+
+  always @(posedge clk) begin
+    if (s2_send) info_mem[free_tag] <= {s2_user, s2_addr[63:2], 2'b00};
+    event_tag <= x_failed ? p_tag : scan;
+    event_reason <= x_failed ? p_reason : `SVM_LINK_ERROR_TIMEOUT;
+  end
+
   wire [TAGS-1:0] p_mask = ONE_TAG << p_tag;
   wire [TAGS-1:0] scan_mask = ONE_TAG << scan;
   wire [TAGS-1:0] done_mask = ONE_TAG << done_tag;
@@ -410,10 +455,12 @@ module pcie_dma_rd #(
       late   <= {TAGS{1'b0}};
       gone   <= {TAGS{1'b0}};
       begun  <= {TAGS{1'b0}};
+      parked <= {TAGS{1'b0}};
     end else begin
+      parked <= (parked | (free_wrong ? ONE_TAG << free_tag : {TAGS{1'b0}})) & ~(scan_taken ? scan_mask : {TAGS{1'b0}});
       busy <= (busy | new_tag) & ~(done_back ? done_mask : {TAGS{1'b0}}) & ~(scan_taken ? scan_mask : {TAGS{1'b0}});
       ended <= (ended | (x_ended ? p_mask : {TAGS{1'b0}})) & ~new_tag;
-      failed <= (failed | (x_failed ? p_mask : {TAGS{1'b0}})) & ~new_tag;
+      failed <= (failed | (x_bad ? p_mask : {TAGS{1'b0}})) & ~new_tag;
       late <= (late | (scan_late ? scan_mask : {TAGS{1'b0}})) & ~new_tag;
       gone <= (gone | (done_gone ? done_mask : {TAGS{1'b0}})) & ~(scan_taken ? scan_mask : {TAGS{1'b0}});
       begun <= (begun | (x_valid && x_first && h_mine ? p_mask : {TAGS{1'b0}})) & ~new_tag;
@@ -568,6 +615,7 @@ module pcie_dma_rd #(
   // ---- r1: the R beat
   reg r1_valid;
   reg [ID_W-1:0] r1_id;
+  reg [5:0] r1_lane;
   reg r1_last;
   reg r1_failed;
 
@@ -576,6 +624,7 @@ module pcie_dma_rd #(
   always @(posedge clk) begin
     if (r1_room) begin
       r1_id <= r0_id;
+      r1_lane <= r0_offset[5:0];
       r1_last <= r0_last && r0_final;
       r1_failed <= r0_failed;
     end
@@ -586,7 +635,19 @@ module pcie_dma_rd #(
     else if (r1_room) r1_valid <= r0_valid;
   end
 
+  // Bursts in flight: those accepted less those whose last beat has left.
+  localparam OPEN_W = LOG_TAGS + LOG_QUEUES + 2;
+  reg [OPEN_W-1:0] open;
+  wire burst_in = s_axi_arvalid && s_axi_arready;
+  wire burst_out = s_axi_rvalid && s_axi_rready && s_axi_rlast;
+  always @(posedge clk) begin
+    if (rst) open <= {OPEN_W{1'b0}};
+    else open <= open + {{(OPEN_W - 1) {1'b0}}, burst_in} - {{(OPEN_W - 1) {1'b0}}, burst_out};
+  end
+  assign idle = open == {OPEN_W{1'b0}};
+
   assign s_axi_rid = r1_id;
+  assign s_axi_rlane = r1_lane;
   assign s_axi_rdata = r1_failed ? {DATA_W{1'b0}} : ram_data;
   assign s_axi_rresp = {r1_failed, 1'b0};
   assign s_axi_rlast = r1_last;

@@ -14,10 +14,10 @@ module svm_device #(
     parameter VA_W = 48,
     parameter SETS = 256,
     parameter WAYS = 4,
-    parameter SETS_2M = 16,
-    parameter WAYS_2M = 4,
-    parameter SETS_1G = 2,
-    parameter WAYS_1G = 4,
+    parameter SETS_2M = 32,
+    parameter WAYS_2M = 2,
+    parameter SETS_1G = 4,
+    parameter WAYS_1G = 2,
     parameter PARK = 64,
     parameter MSHRS = 32,
     parameter TRACK = 64,
@@ -131,6 +131,11 @@ module svm_device #(
     input wire m_axi_ring_rlast,
     input wire m_axi_ring_rvalid,
     output wire m_axi_ring_rready,
+
+    // A link error for the EVENT ring: user, bus address, source, reason.
+    input wire link_valid,
+    output wire link_ready,
+    input wire [107:0] link_data,
 
     output wire [3:0] irq,
 
@@ -555,6 +560,9 @@ module svm_device #(
       .m_axi_ring_rlast(mring_rlast),
       .m_axi_ring_rvalid(mring_rvalid),
       .m_axi_ring_rready(mring_rready),
+      .link_valid(link_valid),
+      .link_ready(link_ready),
+      .link_data(link_data),
       .irq_in(eng_irq),
       .irq(irq),
       .cycle(cycle)
