@@ -85,9 +85,9 @@ def _standard(a: argparse.Namespace) -> int:
     """Exhaust or sample configurations and find mutants; one line each as it is done."""
     tasks = []
     if a.command in ("all", "table"):
-        tasks += [("config", n, a.budget or standard.EXHAUST) for n in a.names or standard.clean_configs()]
+        tasks += [("config", n, a.budget) for n in a.names or standard.clean_configs()]
     if a.command in ("all", "mutants"):
-        tasks += [("mutant", n, a.budget or standard.FIND) for n in a.names or mutants()]
+        tasks += [("mutant", n, a.budget) for n in a.names or mutants()]
     for _, name, _ in tasks:
         if name not in configs() and name not in mutants():
             raise KeyError(name)

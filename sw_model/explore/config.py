@@ -26,6 +26,8 @@ class Config:
     build: Build
     #: may be enumerated by DPOR: all shared state is in tracked objects
     exhaustive: bool = True
+    #: exhausting it takes a minute or more: the standard set samples it
+    long: bool = False
     #: further classes that hold shared state, for DPOR
     tracked: tuple[type, ...] = ()
     #: why it fails as it stands: what it runs is an old generation with that bug open

@@ -276,7 +276,7 @@ SCENARIOS = {
 }
 
 
-def config(name: str, api: MirrorApi, open_bug: str = "") -> Config:
+def config(name: str, api: MirrorApi, open_bug: str = "", long: bool = False) -> Config:
     """The configuration of a scenario over one version."""
     s = SCENARIOS[name]
     about = s.about or (s.build.__doc__ or "").partition("\n")[0]
@@ -286,7 +286,7 @@ def config(name: str, api: MirrorApi, open_bug: str = "") -> Config:
 
     full = s.mirror if api is MIRROR else f"{api.name}_{name}"
     stack = "mirror" if api is MIRROR else f"mirror {api.name}"
-    return Config(full, about, stack, build, s.exhaustive, open_bug=open_bug)
+    return Config(full, about, stack, build, s.exhaustive, long=long, open_bug=open_bug)
 
 
 # ---- the table ---------------------------------------------------------------------------------------------

@@ -67,12 +67,16 @@ class Found:
         return bool(self.kind)
 
 
-def run_clean(name: str, exhaust: int = EXHAUST) -> Clean:
-    """Exhaust a configuration by dpor; one that it is not for is sampled by the other strategies."""
+def run_clean(name: str, budget: int = 0) -> Clean:
+    """Exhaust a configuration by dpor; one that it is not for is sampled by the other strategies.
+
+    Without a `budget` of executions one that is long to exhaust is sampled too.
+    """
     config, start = configs()[name], time.perf_counter()
     out = Clean(name, config.stack)
-    for strategy in ("dpor",) if config.exhaustive else ("random", "pct", "preempt"):
-        r = search(name, strategy, budget=exhaust if config.exhaustive else SAMPLE, twice=False)
+    exhaust = config.exhaustive and (budget or not config.long)
+    for strategy in ("dpor",) if exhaust else ("random", "pct", "preempt"):
+        r = search(name, strategy, budget=budget or (EXHAUST if exhaust else SAMPLE), twice=False)
         out.counts[strategy] = r.schedules
         out.cut_short += r.blocked
         out.longest = max(out.longest, r.longest)
@@ -84,7 +88,7 @@ def run_clean(name: str, exhaust: int = EXHAUST) -> Clean:
     return out
 
 
-def run_mutant(name: str, budget: int = FIND, seed: int = 0) -> Found:
+def run_mutant(name: str, budget: int) -> Found:
     """Search for a mutant with every strategy; the shortest failure that shrinking gives."""
     m, start = mutants()[name], time.perf_counter()
     out, best = Found(name, m.config), None
@@ -93,7 +97,7 @@ def run_mutant(name: str, budget: int = FIND, seed: int = 0) -> Found:
         if strategy == "dpor" and not configs()[m.config].exhaustive:
             continue
         limit = budget if best is None else min(budget, CONFIRM)
-        r = search(m.config, strategy, mutant=name, budget=limit, seed=seed, twice=False)
+        r = search(m.config, strategy, mutant=name, budget=limit, twice=False)
         out.counts[strategy] = r.schedules if r.failure else -r.schedules
         if r.failure is None:
             out.complete += [strategy] if r.complete else []
@@ -111,7 +115,7 @@ def run_mutant(name: str, budget: int = FIND, seed: int = 0) -> Found:
 
 def _task(what: tuple[str, str, int]) -> Clean | Found:
     kind, name, budget = what
-    return run_mutant(name, budget) if kind == "mutant" else run_clean(name, budget)
+    return run_mutant(name, budget or FIND) if kind == "mutant" else run_clean(name, budget)
 
 
 def run(tasks: list[tuple[str, str, int]], jobs: int) -> Iterator[Clean | Found]:

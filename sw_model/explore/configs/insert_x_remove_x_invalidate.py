@@ -20,4 +20,5 @@ CONFIG = Config(
     "A device attaches and faults, another detaches, while the page is reclaimed.",
     "interval",
     build,
+    long=True,
 )

@@ -21,4 +21,5 @@ CONFIG = Config(
     "Two tasks that reap one process (OOM reaper, process_mrelease) against a fault.",
     "interval",
     build,
+    long=True,
 )

@@ -5,4 +5,4 @@ from __future__ import annotations
 from sw_model.explore.generations import config
 from sw_model.mirror_api import MIRROR
 
-CONFIG = config("unregister_x_register_x_reclaim", MIRROR)
+CONFIG = config("unregister_x_register_x_reclaim", MIRROR, long=True)
