@@ -59,10 +59,11 @@ record: $(VENV)/.stamp ## record a program: make record CMD="sort -n file" [OUT=
 
 explore: $(VENV)/.stamp ## search the schedules: every configuration clean, every known bug found; writes docs/catalogue.md
 	@$(PY) -m sw_model.explore all --out build/explore/host.json
+	@$(PY) -m tb.explore run --out build/explore/rtl.json
 	@$(PY) -m tb.catalogue
 
 replay: $(VENV)/.stamp ## show one explored schedule as a timeline: make replay LINE='...'
-	@$(PY) -m sw_model.explore replay '$(LINE)'
+	@$(PY) -m $(if $(findstring rtl:,$(LINE)),tb,sw_model).explore replay '$(LINE)'
 
 board: $(VENV)/.stamp ## run the scenarios on a card: make board BDF=0000:03:00.0
 	@$(PY) -m sw_model.board --bdf '$(or $(BDF),$(error name the card: make board BDF=0000:03:00.0))'

@@ -6,11 +6,14 @@ import sys
 
 from sw_model.explore.catalogue import ENTRIES, UNEXPRESSED
 from sw_model.explore.config import configs, mutants
-from sw_model.explore.standard import STRATEGIES, Clean, Found, load
+from sw_model.explore.standard import LONG, STRATEGIES, Clean, Found, load
+from tb.explore.standard import Row
+from tb.explore.standard import load as load_rtl
 from tb.tools import ROOT
 
 DOC = ROOT / "docs" / "catalogue.md"
 HOST = ROOT / "build" / "explore" / "host.json"
+RTL = ROOT / "build" / "explore" / "rtl.json"
 
 HEAD = """# The catalogue of bugs
 
@@ -90,7 +93,61 @@ COLUMNS = (
 )
 
 
-def render(clean: list[Clean], found: list[Found]) -> str:
+DEVICE = """
+## The device
+
+Bugs planted in the RTL, each found by random schedules of the Verilated device
+([explore-rtl.md](explore-rtl.md)); the functional device is the judge.
+
+"""
+HOST_ON_RTL = """
+## Bugs of the host, on the RTL
+
+The same mutants with the Verilated device: `search` is the number of random schedules of the RTL until it
+fails; `followed` means that the schedule that fails host-only was run on the RTL and fails there.
+
+"""
+
+
+def rtl_line(r: Row) -> str:
+    """The line of a row, or what to run where it is long."""
+    return f"`{r.line}`" if len(r.line) <= LONG else ""
+
+
+def device_row(r: Row) -> list[str]:
+    """One row."""
+    rule = ", ".join(r.entries)
+    return [cell(r.about), rule, r.file, r.plant, r.failure, str(r.schedules), str(r.switches), rtl_line(r)]
+
+
+def host_row(r: Row) -> list[str]:
+    """One row."""
+    how = "followed" if r.host else f"search {r.schedules}"
+    what = cell(r.text) if r.kind != "open" else f"{r.config}: {cell(r.text)}"
+    return [" ".join(r.entries) or r.name, what, r.failure, how, rtl_line(r)]
+
+
+def render_rtl(rows: list[Row]) -> str:
+    """What was explored on the RTL."""
+    head = (
+        "what shows",
+        "rule of the contract",
+        "file",
+        "plant",
+        "oracle",
+        "schedules",
+        "switches",
+        "schedule",
+    )
+    out = DEVICE + table(head, [device_row(r) for r in rows if r.kind == "device"])
+    head = ("bug", "what the device does", "oracle", "found", "schedule")
+    out += HOST_ON_RTL + table(head, [host_row(r) for r in rows if r.kind in ("open", "live", "host")])
+    clean = [[r.config, cell(r.about), str(r.exhausted), str(r.schedules)] for r in rows if r.kind == "clean"]
+    head = ("configuration", "what runs", "all of one deviation", "schedules")
+    return out + "\n## The fixed code on the RTL\n\nAll are clean.\n\n" + table(head, clean, 2)
+
+
+def render(clean: list[Clean], found: list[Found], rtl: list[Row]) -> str:
     """The document."""
     out = [HEAD]
     for key, title in TITLES.items():
@@ -103,15 +160,18 @@ def render(clean: list[Clean], found: list[Found]) -> str:
         )
     head = ("configuration", "what runs", "stack", "exhausted", "schedules", "cut short", "longest")
     out.append(FIXED + table(head, [clean_row(r) for r in clean], 2))
+    out.append(render_rtl(rtl))
     return "".join(out)
 
 
 def main() -> int:
     """Write the document; 1 when there are no results."""
-    if not HOST.exists():
-        print(f"catalogue: no {HOST.relative_to(ROOT)}: run `make explore` first", file=sys.stderr)
+    try:
+        text = render(*load(HOST), load_rtl(RTL))
+    except FileNotFoundError as e:
+        print(f"catalogue: no {e.filename}: run `make explore` first", file=sys.stderr)
         return 1
-    DOC.write_text(render(*load(HOST)))
+    DOC.write_text(text)
     print(f"wrote {DOC.relative_to(ROOT)}")
     return 0
 

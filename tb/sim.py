@@ -48,6 +48,22 @@ ACCESS_DTYPE = np.dtype(
 RECORD_DTYPE = np.dtype(
     [("cycle", "<u8"), ("addr", "<u8"), ("data", "<u8", 4), ("write", "<u4"), ("resp", "<u4")]
 )
+# What waits at the boundary of a held device (svm_held), and its kinds.
+HELD_DTYPE = np.dtype(
+    [
+        ("kind", "<u4"),
+        ("id", "<u4"),
+        ("addr", "<u8"),
+        ("va", "<u8"),
+        ("user", "<u4"),
+        ("seq", "<u4"),
+        ("nbytes", "<u4"),
+        ("write", "<u2"),
+        ("ready", "<u2"),
+        ("data", "<u8", 4),
+    ]
+)
+HELD_REG, HELD_RING_READ, HELD_RING_WRITE, HELD_READ, HELD_WRITE, HELD_IRQ = range(1, 7)
 
 
 class HarnessError(Exception):
@@ -198,6 +214,10 @@ def load(path: Path | str | None) -> C.CDLL:
         ("svm_take_events", u32, [p]),
         ("svm_take_irqs", u32, [p]),
         ("svm_cycle", u64, [p]),
+        ("svm_hold", None, [p, C.c_int]),
+        ("svm_held_list", p, [p, C.POINTER(u64)]),
+        ("svm_release", None, [p, u32]),
+        ("svm_settle", u64, [p, u64, u64]),
         ("svm_memory", p, [p, C.POINTER(u64)]),
         ("svm_accesses", p, [p, C.POINTER(u64)]),
         ("svm_records", p, [p, C.POINTER(u64)]),
@@ -316,6 +336,32 @@ class Harness:
         """Events since the last call."""
         kept, self._kept = self._kept, 0
         return self.lib.svm_take_events(self._s) | kept
+
+    def hold(self, on: bool = True) -> None:
+        """While on, whatever crosses the device's boundary waits for `release`."""
+        self.lib.svm_hold(self._s, int(on))
+
+    def held(self) -> NDArray:
+        """What waits at the boundary of a held device (HELD_DTYPE), in a fixed order."""
+        return self._log(self.lib.svm_held_list, HELD_DTYPE)
+
+    def release(self, index: int) -> None:
+        """Let one entry of the last `held()` go on; nothing may have run in between."""
+        self.lib.svm_release(self._s, index)
+
+    def settle(self, quiet: int, limit: int = 100_000) -> int:
+        """Run until the device's ports have not changed for `quiet` cycles; the cycles run.
+
+        Raises HarnessError when they still change after `limit` cycles.
+        """
+        n = int(self.lib.svm_settle(self._s, quiet, limit))
+        if n >= limit:
+            raise HarnessError(f"the device does not come to rest in {limit} cycles")
+        return n
+
+    def advance(self, cycles: int) -> None:
+        """Run for so many cycles, whatever happens; the events are kept."""
+        self.lib.svm_settle(self._s, NEVER, cycles)
 
     def take_irqs(self) -> int:
         """Mask of the interrupt vectors that arrived since the last call."""

@@ -68,6 +68,17 @@ uint32_t svm_take_irqs(svm_sim* s) {
 
 uint64_t svm_cycle(svm_sim* s) { return s->core->cycle; }
 
+void svm_hold(svm_sim* s, int on) { s->core->hold = on; }
+
+const svm_held* svm_held_list(svm_sim* s, uint64_t* n) {
+    const auto& list = s->core->held();
+    *n = list.size();
+    return list.data();
+}
+
+void svm_release(svm_sim* s, uint32_t index) { s->core->release_held(index); }
+uint64_t svm_settle(svm_sim* s, uint64_t quiet, uint64_t limit) { return s->settle(quiet, limit); }
+
 void* svm_memory(svm_sim* s, uint64_t* bytes) {
     *bytes = s->core->mem_bytes;
     return s->core->mem;

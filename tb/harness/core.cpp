@@ -104,6 +104,28 @@ Txn* AxiMemory::Queue::pick(u64 now) {
     return best;
 }
 
+void AxiMemory::held(std::vector<Txn*>& out) {
+    const auto first = out.size();
+    for (Queue* q : {&rd_, &wr_})
+        for (u16 id : q->ids)
+            for (u32 i = 0; i < q->q[id].size(); i++)
+                if (Txn* t = q->q[id].at(i); t->due > core_.cycle) out.push_back(t);
+    std::sort(out.begin() + long(first), out.end(), [](Txn* a, Txn* b) { return a->order < b->order; });
+}
+
+bool AxiMemory::head(const Txn* t) { return (t->write ? wr_ : rd_).q[t->a.id].front() == t; }
+
+void AxiMemory::release(Txn* t) {
+    t->due = core_.cycle;
+    Queue& q = t->write ? wr_ : rd_;
+    q.earliest = std::min(q.earliest, t->due);
+}
+
+u64 AxiMemory::due(bool write) {
+    if (core_.hold) return NEVER;
+    return core_.cycle + latency(write);
+}
+
 u64 AxiMemory::latency(bool write) {
     const auto& c = core_.cfg;
     u64 n = ring_ ? rng_.range(c.ring_min, c.ring_max)
@@ -273,10 +295,10 @@ void AxiMemory::match_data() {
         t->beat++;
         if (!last) continue;
         aw_wait_.pop();
-        t->due = core_.cycle + latency(true);
+        t->due = due(true);
         if (core_.cfg.in_order) t->due = wr_.last_due = std::max(t->due, wr_.last_due);
         // A write may reach memory before its response, but never before an older one of its ID.
-        if (rng_.chance(core_.p_early) && wr_.q[t->a.id].empty()) store(t);
+        if (!core_.hold && rng_.chance(core_.p_early) && wr_.q[t->a.id].empty()) store(t);
         wr_.push(t);
     }
 }
@@ -293,7 +315,7 @@ void AxiMemory::check(const AxiMaster& m, const AxiSlaveOut& s) {
 void AxiMemory::accept(const AxiMaster& m, const AxiSlaveOut& s) {
     if (m.arvalid && s.arready) {
         Txn* t = make(m.ar, false);
-        t->due = core_.cycle + latency(false);
+        t->due = due(false);
         if (core_.cfg.in_order) t->due = rd_.last_due = std::max(t->due, rd_.last_due);
         if (!ring_ && core_.cfg.monitor) core_.monitor.issued(t);
         rd_.push(t);
@@ -326,6 +348,9 @@ void AxiMemory::respond(const AxiMaster& m, AxiSlaveOut& s) {
         if (t->beat++ == t->a.len) {
             cur_ = nullptr;
             finish(rd_, t);
+        } else if (ring_ && core_.hold) {
+            cur_ = nullptr;
+            t->due = NEVER;
         }
     }
     if (s.bvalid && m.bready) {
@@ -369,6 +394,7 @@ void AxiMemory::respond(const AxiMaster& m, AxiSlaveOut& s) {
 RegMaster::RegMaster(HarnessCore& core, u64 seed) : core_(core), rng_(seed) {}
 
 u64 RegMaster::due() {
+    if (core_.hold) return NEVER;
     last_due_ = std::max(last_due_, core_.cycle + rng_.range(core_.cfg.link_min, core_.cfg.link_max));
     return last_due_;
 }
@@ -387,6 +413,19 @@ bool RegMaster::poll(u64 token, u32* value) {
     done_.erase(it);
     return true;
 }
+
+bool RegMaster::held(svm_held& out) {
+    if (ops_.empty() || ops_.front().due <= core_.cycle) return false;
+    const Op& op = ops_.front();
+    out.kind = SVM_HELD_REG;
+    out.id = op.offset;
+    out.write = op.write;
+    out.ready = 1;
+    out.data[0] = op.value;
+    return true;
+}
+
+void RegMaster::release() { ops_.front().due = core_.cycle; }
 
 void RegMaster::tick(const AxilIn& in, AxilOut& out) {
     if (in.bvalid && !(out.bready && busy_ == 1 && !out.awvalid && !out.wvalid && !aw_later_ && !w_later_))
@@ -550,6 +589,18 @@ void VaMonitor::respond(const MonIn& m) {
     }
 }
 
+void VaMonitor::describe(const Txn* t, svm_held& out) {
+    auto& q = q_[t->write][t->a.id];
+    for (u32 i = 0; i < q.size(); i++) {
+        const Pending& p = q.at(i);
+        if (p.txn != t) continue;
+        out.va = p.va;
+        out.user = p.user;
+        out.seq = p.seq;
+        out.nbytes = ((u32(p.len) + 1) << t->a.size) - u32(p.va & ((1u << t->a.size) - 1));
+    }
+}
+
 u64 VaMonitor::oldest() const {
     u64 t = NEVER;
     for (auto& dir : q_)
@@ -644,7 +695,7 @@ void HarnessCore::interrupts(u8 lines) {
         stats.irqs++;
         bool on_the_way = false;
         for (const Msi& m : msis_) on_the_way |= m.vector == v;
-        if (!on_the_way) msis_.push_back({cycle + irq_rng_.range(cfg.msi_min, cfg.msi_max), v});
+        if (!on_the_way) msis_.push_back({hold ? NEVER : cycle + irq_rng_.range(cfg.msi_min, cfg.msi_max), v});
     }
     for (size_t i = 0; i < msis_.size();) {
         if (msis_[i].due > cycle) {
@@ -655,6 +706,61 @@ void HarnessCore::interrupts(u8 lines) {
         raise(SVM_EV_IRQ);
         msis_[i] = msis_.back();
         msis_.pop_back();
+    }
+}
+
+const std::vector<svm_held>& HarnessCore::held() {
+    held_.clear();
+    held_txns_.clear();
+    svm_held reg{};
+    if (regs.held(reg)) {
+        held_.push_back(reg);
+        held_txns_.push_back(nullptr);
+    }
+    for (AxiMemory* m : {&ring, &bus}) {
+        const size_t first = held_txns_.size();
+        m->held(held_txns_);
+        for (size_t i = first; i < held_txns_.size(); i++) {
+            const Txn* t = held_txns_[i];
+            svm_held h{};
+            h.id = t->a.id;
+            h.addr = t->a.addr;
+            h.seq = u32(t->order);
+            h.ready = m->head(t);
+            if (m == &ring) {
+                h.kind = t->write ? SVM_HELD_RING_WRITE : SVM_HELD_RING_READ;
+                if (t->write) std::memcpy(h.data, t->data.data(), sizeof h.data);
+                else h.addr += u64(t->beat) * ring.bytes();
+            } else {
+                h.kind = t->write ? SVM_HELD_WRITE : SVM_HELD_READ;
+                monitor.describe(t, h);
+            }
+            held_.push_back(h);
+        }
+    }
+    for (const Msi& m : msis_) {
+        if (m.due <= cycle) continue;
+        svm_held h{};
+        h.kind = SVM_HELD_IRQ;
+        h.id = m.vector;
+        h.ready = 1;
+        held_.push_back(h);
+        held_txns_.push_back(nullptr);
+    }
+    return held_;
+}
+
+void HarnessCore::release_held(u32 index) {
+    if (index >= held_.size()) return error("svm_release: no entry %u", index);
+    const svm_held& h = held_[index];
+    if (h.kind == SVM_HELD_REG) {
+        regs.release();
+    } else if (h.kind == SVM_HELD_IRQ) {
+        for (Msi& m : msis_)
+            if (m.vector == h.id) m.due = cycle;
+    } else {
+        Txn* t = held_txns_[index];
+        (h.kind <= SVM_HELD_RING_WRITE ? ring : bus).release(t);
     }
 }
 

@@ -168,6 +168,10 @@ public:
     // A store by anyone to [addr, addr+n) ends exclusive reservations on it.
     void disturb(u64 addr, u32 n);
     u32 bytes() const { return bytes_; }
+    // The accesses that wait, in order of acceptance, and whether one is the head of its ID: only a head may go on.
+    void held(std::vector<Txn*>& out);
+    bool head(const Txn* t);
+    void release(Txn* t);
 
 private:
     struct Queue {  // accesses of one direction: a queue per ID
@@ -182,6 +186,7 @@ private:
     };
     Txn* make(const AxiAddr& a, bool write);
     u64 latency(bool write);
+    u64 due(bool write);
     bool ready(u32& hold, u64 bits);
     void match_data();
     void sample(Txn* t);
@@ -223,6 +228,9 @@ public:
     u64 read(u32 offset);
     bool poll(u64 token, u32* value);
     void tick(const AxilIn& in, AxilOut& out);
+    // The access of a held device that lands next; false when there is none.
+    bool held(svm_held& out);
+    void release();
 
 private:
     struct Op {
@@ -251,6 +259,8 @@ public:
     void accept(const MonIn& m);
     void issued(Txn* t);
     void respond(const MonIn& m);
+    // Fills in what the virtual-address side knows of an access.
+    void describe(const Txn* t, svm_held& out);
     u64 oldest() const;
     u64 reads = 0, writes = 0, outstanding = 0;
 
@@ -293,6 +303,9 @@ public:
     }
     void log_record(u64 addr, const u8* data, bool write, u8 resp);
     void log_access(const svm_access& a);
+    // What waits at the boundary (svm_held_list), and lets one of them go on.
+    const std::vector<svm_held>& held();
+    void release_held(u32 index);
     static u32 threshold(double p) { return p <= 0 ? 0 : p >= 1 ? 65536 : u32(p * 65536); }
 
     svm_config cfg;
@@ -300,6 +313,7 @@ public:
     u8* mem = nullptr;
     u64 mem_base, mem_bytes;
     u64 alarm = NEVER;
+    bool hold = false;
     u32 events = 0, irqs = 0;
     u32 p_stall, p_bubble, p_interleave, p_slow, p_early;
     svm_stats stats{};
@@ -322,6 +336,8 @@ private:
     std::vector<Msi> msis_;
     std::vector<Txn*> free_;
     std::deque<Txn> pool_;
+    std::vector<svm_held> held_;
+    std::vector<Txn*> held_txns_;  // of held_; null where it is none
     bool own_mem_ = false;
 };
 

@@ -14,6 +14,8 @@ struct svm_sim {
     // Runs until an event or n cycles; 0 where a simulator owns time.
     virtual svm::u32 run(svm::u64 n) = 0;
     virtual bool owns_time() const = 0;
+    // Runs until the ports have not changed for `quiet` cycles, or `limit` cycles; the cycles run.
+    virtual svm::u64 settle(svm::u64, svm::u64) { return 0; }
 };
 
 namespace svm {

@@ -24,6 +24,19 @@ struct LibSim : svm_sim {
         return SVM_EV_LIMIT;
     }
     bool owns_time() const override { return true; }
+    svm::u64 settle(svm::u64 quiet, svm::u64 limit) override {
+        const svm::u64 begin = core->cycle;
+        svm::u64 changed = begin;
+        svm::Inputs before;
+        std::memcpy(&before, &in, sizeof in);
+        while (core->cycle - changed < quiet && core->cycle - begin < limit) {
+            model->step(*this);
+            if (!std::memcmp(&before, &in, sizeof in)) continue;
+            std::memcpy(&before, &in, sizeof in);
+            changed = core->cycle;
+        }
+        return core->cycle - begin;
+    }
 };
 
 }  // namespace

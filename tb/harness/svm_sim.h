@@ -95,6 +95,29 @@ typedef struct svm_stats {
     uint64_t attention;              /* times Python was asked to look */
 } svm_stats;
 
+/* What waits at the boundary of a held device (svm_hold). */
+enum {
+    SVM_HELD_REG = 1,        /* the oldest register access that has not landed */
+    SVM_HELD_RING_READ = 2,  /* the next record of a ring read */
+    SVM_HELD_RING_WRITE = 3, /* a record on its way to memory */
+    SVM_HELD_READ = 4,       /* an access at the data port, before memory is read */
+    SVM_HELD_WRITE = 5,      /* the same, before memory is written */
+    SVM_HELD_IRQ = 6         /* an interrupt on its way */
+};
+
+typedef struct svm_held {
+    uint32_t kind;
+    uint32_t id;      /* AXI ID; register offset; interrupt vector */
+    uint64_t addr;    /* bus address of the record or of the access */
+    uint64_t va;      /* data port: virtual address */
+    uint32_t user;    /* data port: AxUSER */
+    uint32_t seq;     /* data port: as in svm_access; ring port: order of acceptance */
+    uint32_t nbytes;  /* data port: bytes that the burst covers */
+    uint16_t write;   /* register access: 1 for a write */
+    uint16_t ready;   /* 1: may be released; 0: AXI order holds it behind another of the list */
+    uint64_t data[4]; /* a record on its way to memory; data[0]: value of a register write */
+} svm_held;
+
 typedef struct svm_sim svm_sim;
 
 /* A default configuration (moderate latencies, no stalls). */
@@ -122,6 +145,17 @@ uint32_t svm_take_events(svm_sim *s);
 /* Interrupt vectors that arrived since the last call, as a mask. */
 uint32_t svm_take_irqs(svm_sim *s);
 uint64_t svm_cycle(svm_sim *s);
+
+/* 1: from now on whatever crosses the device's boundary waits until it is released: register accesses, records of ring
+ * reads one by one, ring writes, accesses at the data port, interrupts. 0: latencies again; release what waits before. */
+void svm_hold(svm_sim *s, int on);
+/* What waits, in a fixed order. Valid until the next call; n gets the number. */
+const svm_held *svm_held_list(svm_sim *s, uint64_t *n);
+/* Lets entry `index` of the last svm_held_list() go on, if it is ready; nothing may have run in between. */
+void svm_release(svm_sim *s, uint32_t index);
+/* Runs until the device's ports have not changed for `quiet` cycles or `limit` cycles are over; the cycles run.
+ * Events are kept for svm_take_events(). Only where this library owns time, elsewhere 0. */
+uint64_t svm_settle(svm_sim *s, uint64_t quiet, uint64_t limit);
 
 void *svm_memory(svm_sim *s, uint64_t *bytes);
 /* Log entries so far, valid until the next call that runs or resets; n gets their number. */

@@ -137,6 +137,8 @@ module svm_tb #(
     output wire mon_axi_rvalid,
     output wire mon_axi_rready
 );
+  wire unused_link_ready;
+
   svm_device #(
       .DATA_W(DATA_W),
       .ID_W(ID_W),
@@ -246,6 +248,9 @@ module svm_tb #(
       .m_axi_ring_rlast(m_axi_ring_rlast),
       .m_axi_ring_rvalid(m_axi_ring_rvalid),
       .m_axi_ring_rready(m_axi_ring_rready),
+      .link_valid(1'b0),
+      .link_ready(unused_link_ready),
+      .link_data(108'd0),
       .irq(irq),
       .mon_axi_awid(mon_axi_awid),
       .mon_axi_awaddr(mon_axi_awaddr),
