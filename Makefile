@@ -21,7 +21,7 @@ TESTS    ?= tests
 
 export SIM SEED
 
-.PHONY: help sim test bench lint generate record explore replay board mutants soak clean tools
+.PHONY: help sim test bench lint generate record explore replay synth pnr gate board mutants soak clean tools
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -64,6 +64,15 @@ explore: $(VENV)/.stamp ## search the schedules: every configuration clean, ever
 
 replay: $(VENV)/.stamp ## show one explored schedule as a timeline: make replay LINE='...'
 	@$(PY) -m $(if $(findstring rtl:,$(LINE)),tb,sw_model).explore replay '$(LINE)'
+
+synth: $(VENV)/.stamp ## area for UltraScale+, module by module, against fpga/budget.toml
+	@$(PY) -m tb.synth
+
+pnr: $(VENV)/.stamp ## place and route the MMU core on ECP5, three seeds: Fmax
+	@$(PY) -m tb.pnr
+
+gate: $(VENV)/.stamp ## run the core's tests on its netlist
+	@$(PY) -m tb.gate_level
 
 board: $(VENV)/.stamp ## run the scenarios on a card: make board BDF=0000:03:00.0
 	@$(PY) -m sw_model.board --bdf '$(or $(BDF),$(error name the card: make board BDF=0000:03:00.0))'

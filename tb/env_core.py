@@ -655,7 +655,8 @@ class CoreEnv:
     async def counter(self, name: str) -> int:
         """One of the device's counters."""
         self.dut.stat_addr.value = COUNTERS.index(name)
-        await ClockCycles(self.dut.clk, 3)
+        # A total is at most 36 cycles behind.
+        await ClockCycles(self.dut.clk, 40)
         return int(self.dut.stat_data.value)
 
     async def counters(self, *names: str) -> dict[str, int]:

@@ -26,13 +26,15 @@ module arb_rr #(
   reg [N-1:0] later;
 
   wire [N-1:0] req_later = req & later;
-  wire [N-1:0] pick = (req_later != {N{1'b0}}) ? req_later : req;
+  wire [N-1:0] negative_later = ~req_later + {{(N - 1) {1'b0}}, 1'b1};
+  wire [N-1:0] negative = ~req + {{(N - 1) {1'b0}}, 1'b1};
+  wire any_later = req_later != {N{1'b0}};
 
   // The lowest set bit.
-  assign grant = pick & (~pick + {{(N - 1) {1'b0}}, 1'b1});
+  assign grant = any_later ? req_later & negative_later : req & negative;
 
   // Ones strictly above the granted bit.
-  wire [N-1:0] above = ~(grant | (grant - {{(N - 1) {1'b0}}, 1'b1}));
+  wire [N-1:0] above = any_later ? req_later ^ negative_later : req ^ negative;
 
   always @(posedge clk) begin
     if (rst) later <= {N{1'b0}};

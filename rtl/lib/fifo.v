@@ -24,6 +24,7 @@ module fifo #(
 );
 
   localparam DEPTH = 1 << LOG_DEPTH;
+  localparam [LOG_DEPTH:0] ONE = {{LOG_DEPTH{1'b0}}, 1'b1};
 
   initial begin
     if (W < 1 || LOG_DEPTH < 1) begin
@@ -33,28 +34,32 @@ module fifo #(
   end
 
   reg [W-1:0] mem[0:DEPTH-1];
-  reg [LOG_DEPTH:0] wr_ptr;
-  reg [LOG_DEPTH:0] rd_ptr;
+  reg [LOG_DEPTH-1:0] wr_ptr;
+  reg [LOG_DEPTH-1:0] rd_ptr;
+  reg [LOG_DEPTH:0] count;
 
   wire push = in_valid && in_ready;
   wire pop = out_valid && out_ready;
 
-  assign level = wr_ptr - rd_ptr;
-  assign in_ready = !level[LOG_DEPTH];
-  assign out_valid = level != {(LOG_DEPTH + 1) {1'b0}};
-  assign out_data = mem[rd_ptr[LOG_DEPTH-1:0]];
+  assign level = count;
+  assign in_ready = !count[LOG_DEPTH];
+  assign out_valid = count != {(LOG_DEPTH + 1) {1'b0}};
+  assign out_data = mem[rd_ptr];
 
   always @(posedge clk) begin
-    if (push) mem[wr_ptr[LOG_DEPTH-1:0]] <= in_data;
+    if (push) mem[wr_ptr] <= in_data;
   end
 
   always @(posedge clk) begin
     if (rst) begin
-      wr_ptr <= {(LOG_DEPTH + 1) {1'b0}};
-      rd_ptr <= {(LOG_DEPTH + 1) {1'b0}};
+      wr_ptr <= {LOG_DEPTH{1'b0}};
+      rd_ptr <= {LOG_DEPTH{1'b0}};
+      count  <= {(LOG_DEPTH + 1) {1'b0}};
     end else begin
-      wr_ptr <= wr_ptr + {{LOG_DEPTH{1'b0}}, push};
-      rd_ptr <= rd_ptr + {{LOG_DEPTH{1'b0}}, pop};
+      if (push) wr_ptr <= wr_ptr + ONE[LOG_DEPTH-1:0];
+      if (pop) rd_ptr <= rd_ptr + ONE[LOG_DEPTH-1:0];
+      if (push && !pop) count <= count + ONE;
+      else if (pop && !push) count <= count - ONE;
     end
   end
 

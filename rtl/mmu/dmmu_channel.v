@@ -131,11 +131,15 @@ module dmmu_channel #(
     output wire er_last,
 
     // for a detach
-    output wire [(1<<LOG_PARK)-1:0] park_live,
+    output wire park_enter,
+    output wire [LOG_PARK-1:0] park_enter_slot,
+    output wire park_leave,
+    output wire [LOG_PARK-1:0] park_leave_slot,
     input wire [LOG_PARK-1:0] park_scan_slot,
     output wire [19:0] park_scan_pasid,
     output wire park_scan_stuck,
     input wire park_kill,
+    input wire [LOG_PARK-1:0] park_kill_slot,
     output wire pipe_idle,
     output wire pipe_commit,
 
@@ -216,7 +220,6 @@ module dmmu_channel #(
   assign ev_stall_park = (s_axvalid && enable && !can_hold) || (f_valid && WRITE != 0 && !cr_ok);
 
   // ------------------------------------------------------------------ park table: state
-  reg [PARK-1:0] free_slots;
   reg [PARK-1:0] v_ready;
   reg [PARK-1:0] v_wait;
   reg [PARK-1:0] v_wfree;
@@ -235,7 +238,6 @@ module dmmu_channel #(
   reg [ID_W-1:0] ids[0:PARK-1];
   reg [LOG_PARK-1:0] id_head[0:IDS-1];
 
-  assign park_live = ~free_slots;
   assign park_scan_pasid = pasids[park_scan_slot];
   // Sure to end with an error, but only after an older access of its ID that waits for the host.
   wire [LOG_PARK-1:0] scan_head = id_head[ids[park_scan_slot]];
@@ -260,6 +262,11 @@ module dmmu_channel #(
       .give_index(s3_slot)
   );
 
+  assign park_enter = enqueue;
+  assign park_enter_slot = nf_slot;
+  assign park_leave = dequeue;
+  assign park_leave_slot = s3_slot;
+
   wire [PARK-1:0] enq_oh = enqueue ? ONE << nf_slot : NONE;
 
   // ------------------------------------------------------------------ replay: select (q), park RAM (r)
@@ -268,6 +275,7 @@ module dmmu_channel #(
   reg [1:0] q_op;
   reg r_valid;
   reg [LOG_PARK-1:0] r_slot;
+  reg [ID_W-1:0] r_id;
   reg [1:0] r_op;
   wire [AX_W-1:0] r_ax;
   wire r_take;
@@ -323,6 +331,7 @@ module dmmu_channel #(
     end
     if (q_go) begin
       r_slot <= q_slot;
+      r_id   <= ids[q_slot];
       r_op   <= q_op;
     end
   end
@@ -353,13 +362,13 @@ module dmmu_channel #(
   assign f_take = adv && f_can && !s1_replay;
 
   // A burst that leaves its page: the last byte of an incrementing burst lies beyond the page, or a wrap is too long.
-  wire [7:0] s1_len = s1_ax[LEN_L+:8];
-  wire [2:0] s1_size = s1_ax[SIZE_L+:3];
-  wire [1:0] s1_burst = s1_ax[BURST_L+:2];
-  wire [15:0] s1_bytes = ({8'd0, s1_len} + 16'd1) << s1_size;
-  wire [11:0] s1_base = s1_ax[VA_L+:12] & ~((12'd1 << s1_size) - 12'd1);
-  wire [16:0] s1_last = {5'd0, s1_base} + {1'b0, s1_bytes};
-  wire s1_cross = (s1_burst == 2'd0) ? 1'b0 : (s1_burst == 2'd2) ? s1_bytes > 16'd4096 : s1_last > 17'd4096;
+  wire [7:0] f_len = f_word[LEN_L+:8];
+  wire [2:0] f_size = f_word[SIZE_L+:3];
+  wire [1:0] f_burst = f_word[BURST_L+:2];
+  wire [15:0] f_bytes = ({8'd0, f_len} + 16'd1) << f_size;
+  wire [11:0] f_base = f_word[VA_L+:12] & ~((12'd1 << f_size) - 12'd1);
+  wire [16:0] f_last = {5'd0, f_base} + {1'b0, f_bytes};
+  wire f_cross = (f_burst == 2'd0) ? 1'b0 : (f_burst == 2'd2) ? f_bytes > 16'd4096 : f_last > 17'd4096;
 
   reg [1:0] s2_op;
   reg [LOG_PARK-1:0] s2_slot;
@@ -381,7 +390,7 @@ module dmmu_channel #(
       s2_op <= s1_replay ? r_op : OP_FRESH;
       s2_slot <= r_slot;
       s2_ax <= s1_ax;
-      s2_bad <= !s1_replay && (f_word[AX_W] || s1_cross);
+      s2_bad <= !s1_replay && (f_word[AX_W] || f_cross);
       s2_dirty <= s1_dirty;
     end else begin
       // The row read now is the old one.
@@ -550,14 +559,14 @@ module dmmu_channel #(
   wire e_end = er_valid && er_ready && er_last;
   wire [PARK-1:0] r_oh = ONE << r_slot;
 
-  assign trk_query_id = r_ax[ID_L+:ID_W];
+  assign trk_query_id = r_id;
   assign er_last = e_left == 8'd0;
   assign ev_error = e_start;
 
   always @(posedge clk) begin
     if (e_start) begin
       e_slot <= r_slot;
-      er_id <= r_ax[ID_L+:ID_W];
+      er_id <= r_id;
       er_decerr <= decerr[r_slot];
       e_left <= (WRITE != 0) ? 8'd0 : r_ax[LEN_L+:8];
     end else if (er_valid && er_ready) begin
@@ -596,7 +605,7 @@ module dmmu_channel #(
   wire [PARK-1:0] e_block_oh = e_block ? r_oh : NONE;
 
   // A detach ends accesses that would look up again.
-  wire [PARK-1:0] kill_oh = park_kill ? v_ready & ~sel_oh & (ONE << park_scan_slot) : NONE;
+  wire [PARK-1:0] kill_oh = park_kill ? v_ready & ~sel_oh & (ONE << park_kill_slot) : NONE;
 
   always @(posedge clk) begin
     is_head <= (is_head & ~enq_oh & ~deq_oh) | (id_parked[s3_id] ? NONE : enq_oh)
@@ -616,7 +625,6 @@ module dmmu_channel #(
 
   always @(posedge clk) begin
     if (rst) begin
-      free_slots <= {PARK{1'b1}};
       v_ready <= NONE;
       v_wait <= NONE;
       v_wfree <= NONE;
@@ -626,7 +634,6 @@ module dmmu_channel #(
       id_parked <= {IDS{1'b0}};
       held <= {(LOG_PARK + 1) {1'b0}};
     end else begin
-      free_slots <= (free_slots & ~enq_oh) | deq_oh;
       v_ready <= (v_ready & ~sel_oh & ~kill_oh) | set_ready | set_rs_ready | an_wake | (wfree_wake ? v_wfree : NONE);
       v_wait <= (v_wait & ~an_wake & ~an_end) | set_rs_wait;
       v_wfree <= (wfree_wake ? NONE : v_wfree) | set_rs_wfree;

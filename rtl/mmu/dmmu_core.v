@@ -5,8 +5,9 @@
 
 // Device MMU: translates the AXI4 accesses of accelerators with translations that the host puts in, parks accesses without
 // one while the host is asked, and takes translations back under the contract in docs/device-interface.md.
-// Latency: an access accepted in cycle t is on the bus side in t + 4, its fault record is at fault_valid in t + 7 or t + 8;
-// an access parked on a fault is on the bus side within 8 cycles of its accepted answer. One lookup per cycle and direction.
+// Latency: an access accepted in cycle t is on the bus side in t + 4; its fault record is at fault_valid in t + 7, up to four
+// cycles later for each miss ahead of it; an access parked on a fault is on the bus side within 8 cycles of its accepted
+// answer. One lookup per cycle and direction.
 // AxUSER is {requester, PASID}. Commands and records are ring records; PHASE of records is 0 here.
 module dmmu_core #(
     parameter DATA_W = 128,
@@ -20,10 +21,10 @@ module dmmu_core #(
     parameter PASIDS = 16,
     parameter SETS_4K = 256,
     parameter WAYS_4K = 4,
-    parameter SETS_2M = 16,
-    parameter WAYS_2M = 4,
-    parameter SETS_1G = 2,
-    parameter WAYS_1G = 4,
+    parameter SETS_2M = 32,
+    parameter WAYS_2M = 2,
+    parameter SETS_1G = 4,
+    parameter WAYS_1G = 2,
     parameter USER_W = REQ_W + 20
 ) (
     input wire clk,
@@ -170,7 +171,8 @@ module dmmu_core #(
   end
 
   wire [2:0] tlb_ready;
-  assign ready = &tlb_ready;
+  wire drain_ready;
+  assign ready = (&tlb_ready) && drain_ready;
 
   // maintenance
   wire [2:0] op_fill;
@@ -203,6 +205,7 @@ module dmmu_core #(
   wire [31:0] rsp_seq;
   wire rsp_match;
   wire rsp_take;
+  wire [LOG_MSHRS-1:0] rsp_take_id;
   wire rsp_error;
   wire rsp_decerr;
   wire det_step;
@@ -305,9 +308,9 @@ module dmmu_core #(
   wire [ID_W-1:0] r_trk_query_id;
   wire r_trk_query_busy;
   wire r_free;
-  wire [TRACK-1:0] r_live;
-  wire [TRACK-1:0] r_freed;
-  wire r_freed_any = r_freed != {TRACK{1'b0}};
+  wire [LOG_TRACK-1:0] r_issue_slot;
+  wire r_freed;
+  wire [LOG_TRACK-1:0] r_freed_slot;
   wire [LOG_TRACK-1:0] r_scan_slot;
   wire [TRK_W-1:0] r_scan_data;
   wire r_er_valid;
@@ -315,11 +318,15 @@ module dmmu_core #(
   wire [ID_W-1:0] r_er_id;
   wire r_er_decerr;
   wire r_er_last;
-  wire [PARK-1:0] r_park_live;
+  wire r_park_enter;
+  wire [LOG_PARK-1:0] r_park_enter_slot;
+  wire r_park_leave;
+  wire [LOG_PARK-1:0] r_park_leave_slot;
   wire [LOG_PARK-1:0] r_park_scan_slot;
   wire [19:0] r_park_scan_pasid;
   wire r_park_scan_stuck;
   wire r_park_kill;
+  wire [LOG_PARK-1:0] r_park_kill_slot;
   wire r_pipe_idle;
   wire r_pipe_commit;
   wire r_ev_accept;
@@ -409,7 +416,7 @@ module dmmu_core #(
       .trk_issue(r_trk_issue),
       .trk_id(r_trk_id),
       .trk_data(r_trk_data),
-      .trk_freed(r_freed_any),
+      .trk_freed(r_freed),
       .trk_query_id(r_trk_query_id),
       .trk_query_busy(r_trk_query_busy),
       .cr_len(r_no_cr_len),
@@ -431,11 +438,15 @@ module dmmu_core #(
       .er_id(r_er_id),
       .er_decerr(r_er_decerr),
       .er_last(r_er_last),
-      .park_live(r_park_live),
+      .park_enter(r_park_enter),
+      .park_enter_slot(r_park_enter_slot),
+      .park_leave(r_park_leave),
+      .park_leave_slot(r_park_leave_slot),
       .park_scan_slot(r_park_scan_slot),
       .park_scan_pasid(r_park_scan_pasid),
       .park_scan_stuck(r_park_scan_stuck),
       .park_kill(r_park_kill),
+      .park_kill_slot(r_park_kill_slot),
       .pipe_idle(r_pipe_idle),
       .pipe_commit(r_pipe_commit),
       .ev_accept(r_ev_accept),
@@ -461,8 +472,9 @@ module dmmu_core #(
       .free_id(m_axi_rid),
       .query_id(r_trk_query_id),
       .query_busy(r_trk_query_busy),
-      .live(r_live),
+      .issue_slot(r_issue_slot),
       .freed(r_freed),
+      .freed_slot(r_freed_slot),
       .scan_slot(r_scan_slot),
       .scan_data(r_scan_data)
   );
@@ -503,9 +515,9 @@ module dmmu_core #(
   wire [ID_W-1:0] w_trk_query_id;
   wire w_trk_query_busy;
   wire w_free;
-  wire [TRACK-1:0] w_live;
-  wire [TRACK-1:0] w_freed;
-  wire w_freed_any = w_freed != {TRACK{1'b0}};
+  wire [LOG_TRACK-1:0] w_issue_slot;
+  wire w_freed;
+  wire [LOG_TRACK-1:0] w_freed_slot;
   wire [LOG_TRACK-1:0] w_scan_slot;
   wire [TRK_W-1:0] w_scan_data;
   wire w_er_valid;
@@ -513,11 +525,15 @@ module dmmu_core #(
   wire [ID_W-1:0] w_er_id;
   wire w_er_decerr;
   wire w_er_last;
-  wire [PARK-1:0] w_park_live;
+  wire w_park_enter;
+  wire [LOG_PARK-1:0] w_park_enter_slot;
+  wire w_park_leave;
+  wire [LOG_PARK-1:0] w_park_leave_slot;
   wire [LOG_PARK-1:0] w_park_scan_slot;
   wire [19:0] w_park_scan_pasid;
   wire w_park_scan_stuck;
   wire w_park_kill;
+  wire [LOG_PARK-1:0] w_park_kill_slot;
   wire w_pipe_idle;
   wire w_pipe_commit;
   wire w_ev_accept;
@@ -607,7 +623,7 @@ module dmmu_core #(
       .trk_issue(w_trk_issue),
       .trk_id(w_trk_id),
       .trk_data(w_trk_data),
-      .trk_freed(w_freed_any),
+      .trk_freed(w_freed),
       .trk_query_id(w_trk_query_id),
       .trk_query_busy(w_trk_query_busy),
       .cr_len(cr_len),
@@ -629,11 +645,15 @@ module dmmu_core #(
       .er_id(w_er_id),
       .er_decerr(w_er_decerr),
       .er_last(w_er_last),
-      .park_live(w_park_live),
+      .park_enter(w_park_enter),
+      .park_enter_slot(w_park_enter_slot),
+      .park_leave(w_park_leave),
+      .park_leave_slot(w_park_leave_slot),
       .park_scan_slot(w_park_scan_slot),
       .park_scan_pasid(w_park_scan_pasid),
       .park_scan_stuck(w_park_scan_stuck),
       .park_kill(w_park_kill),
+      .park_kill_slot(w_park_kill_slot),
       .pipe_idle(w_pipe_idle),
       .pipe_commit(w_pipe_commit),
       .ev_accept(w_ev_accept),
@@ -659,8 +679,9 @@ module dmmu_core #(
       .free_id(m_axi_bid),
       .query_id(w_trk_query_id),
       .query_busy(w_trk_query_busy),
-      .live(w_live),
+      .issue_slot(w_issue_slot),
       .freed(w_freed),
+      .freed_slot(w_freed_slot),
       .scan_slot(w_scan_slot),
       .scan_data(w_scan_data)
   );
@@ -916,6 +937,7 @@ module dmmu_core #(
       .rsp_seq(rsp_seq),
       .rsp_match(rsp_match),
       .rsp_take(rsp_take),
+      .rsp_take_id(rsp_take_id),
       .rsp_error(rsp_error),
       .det_step(det_step),
       .det_id(det_id),
@@ -966,6 +988,7 @@ module dmmu_core #(
       .rsp_seq(rsp_seq),
       .rsp_match(rsp_match),
       .rsp_take(rsp_take),
+      .rsp_take_id(rsp_take_id),
       .rsp_error(rsp_error),
       .rsp_decerr(rsp_decerr),
       .det_step(det_step),
@@ -1003,6 +1026,7 @@ module dmmu_core #(
   ) drain (
       .clk(clk),
       .rst(rst),
+      .ready(drain_ready),
       .cycle(cycle[31:0]),
       .dq_valid(dq_valid),
       .dq_ready(dq_ready),
@@ -1018,26 +1042,38 @@ module dmmu_core #(
       .dq_index(dq_index),
       .dq_op(dq_op),
       .dq_effect(dq_effect),
-      .r_live(r_live),
+      .r_issue(r_trk_issue),
+      .r_issue_slot(r_issue_slot),
       .r_freed(r_freed),
+      .r_freed_slot(r_freed_slot),
       .r_scan_slot(r_scan_slot),
       .r_scan_data(r_scan_data),
-      .r_park(r_park_live),
+      .r_park_enter(r_park_enter),
+      .r_park_enter_slot(r_park_enter_slot),
+      .r_park_leave(r_park_leave),
+      .r_park_leave_slot(r_park_leave_slot),
       .r_park_slot(r_park_scan_slot),
       .r_park_pasid(r_park_scan_pasid),
       .r_park_stuck(r_park_scan_stuck),
       .r_park_kill(r_park_kill),
+      .r_park_kill_slot(r_park_kill_slot),
       .r_idle(r_pipe_idle),
       .r_commit(r_pipe_commit),
-      .w_live(w_live),
+      .w_issue(w_trk_issue),
+      .w_issue_slot(w_issue_slot),
       .w_freed(w_freed),
+      .w_freed_slot(w_freed_slot),
       .w_scan_slot(w_scan_slot),
       .w_scan_data(w_scan_data),
-      .w_park(w_park_live),
+      .w_park_enter(w_park_enter),
+      .w_park_enter_slot(w_park_enter_slot),
+      .w_park_leave(w_park_leave),
+      .w_park_leave_slot(w_park_leave_slot),
       .w_park_slot(w_park_scan_slot),
       .w_park_pasid(w_park_scan_pasid),
       .w_park_stuck(w_park_scan_stuck),
       .w_park_kill(w_park_kill),
+      .w_park_kill_slot(w_park_kill_slot),
       .w_idle(w_pipe_idle),
       .w_commit(w_pipe_commit),
       .event_valid(event_valid),

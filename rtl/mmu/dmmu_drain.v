@@ -4,11 +4,12 @@
 `include "svm_defs.vh"
 
 // Completions, in ring order. The oldest entry of the queue waits here for the accesses in flight that its command covers:
-// a copy of the live slots is taken once, one slot a cycle and direction is compared and dropped when it was sent on after
-// the effect or does not overlap, slots drop out when they are answered, and the command has completed when nothing is left.
+// each direction's slots are visited once, one a cycle, and an access that was sent on before the effect and overlaps is
+// marked until it is answered; the command has completed when every slot was visited and no mark is left.
 // A detach also waits for its parked accesses, as far as they can end without the host.
-// Without accesses in flight an invalidation checked in cycle d is reported in d + 3.
-// Invariant: every access sent on before the effect and not yet answered is in the copy. Ages are 32-bit cycle counts.
+// Without accesses in flight an invalidation checked in cycle d is reported in d + 3; with some, at least a cycle a slot
+// later. Invariant: the visit begins after the effect, so no access that matters enters behind it. Ages are 32-bit cycle
+// counts.
 module dmmu_drain #(
     parameter VPN_W = 36,
     parameter LOG_TRACK = 6,
@@ -17,6 +18,7 @@ module dmmu_drain #(
 ) (
     input wire clk,
     input wire rst,
+    output wire ready,
     input wire [31:0] cycle,
 
     input wire dq_valid,
@@ -34,25 +36,37 @@ module dmmu_drain #(
     input wire [7:0] dq_op,
     input wire [31:0] dq_effect,
 
-    input wire [(1<<LOG_TRACK)-1:0] r_live,
-    input wire [(1<<LOG_TRACK)-1:0] r_freed,
+    input wire r_issue,
+    input wire [LOG_TRACK-1:0] r_issue_slot,
+    input wire r_freed,
+    input wire [LOG_TRACK-1:0] r_freed_slot,
     output wire [LOG_TRACK-1:0] r_scan_slot,
     input wire [32+20+VPN_W+2-1:0] r_scan_data,
-    input wire [(1<<LOG_TRACK)-1:0] w_live,
-    input wire [(1<<LOG_TRACK)-1:0] w_freed,
+    input wire w_issue,
+    input wire [LOG_TRACK-1:0] w_issue_slot,
+    input wire w_freed,
+    input wire [LOG_TRACK-1:0] w_freed_slot,
     output wire [LOG_TRACK-1:0] w_scan_slot,
     input wire [32+20+VPN_W+2-1:0] w_scan_data,
 
-    input wire [(1<<LOG_PARK)-1:0] r_park,
+    input wire r_park_enter,
+    input wire [LOG_PARK-1:0] r_park_enter_slot,
+    input wire r_park_leave,
+    input wire [LOG_PARK-1:0] r_park_leave_slot,
     output wire [LOG_PARK-1:0] r_park_slot,
     input wire [19:0] r_park_pasid,
     input wire r_park_stuck,
     output wire r_park_kill,
-    input wire [(1<<LOG_PARK)-1:0] w_park,
+    output wire [LOG_PARK-1:0] r_park_kill_slot,
+    input wire w_park_enter,
+    input wire [LOG_PARK-1:0] w_park_enter_slot,
+    input wire w_park_leave,
+    input wire [LOG_PARK-1:0] w_park_leave_slot,
     output wire [LOG_PARK-1:0] w_park_slot,
     input wire [19:0] w_park_pasid,
     input wire w_park_stuck,
     output wire w_park_kill,
+    output wire [LOG_PARK-1:0] w_park_kill_slot,
     input wire r_idle,
     input wire r_commit,
     input wire w_idle,
@@ -67,6 +81,7 @@ module dmmu_drain #(
     output wire [31:0] ev_latency
 );
 
+  localparam TRK_W = 32 + 20 + VPN_W + 2;
   localparam Q_W = 1 + 1 + 2 + 20 + 2 * VPN_W + 1 + 8 + 16 + 16 + 8 + 32;
   // More arrivals than the pipeline holds.
   localparam [3:0] FLUSH = 4'd6;
@@ -117,17 +132,43 @@ module dmmu_drain #(
   reg [3:0] r_left;
   reg [3:0] w_left;
   wire copy = state == S_COPY;
+  // What stands in the slots that are visited.
+  reg [TRK_W-1:0] r_data;
+  reg [TRK_W-1:0] w_data;
+  reg [19:0] r_pasid;
+  reg [19:0] w_pasid;
+  reg r_stuck;
+  reg w_stuck;
+  always @(posedge clk) begin
+    r_data <= r_scan_data;
+    w_data <= w_scan_data;
+    r_pasid <= r_park_pasid;
+    w_pasid <= w_park_pasid;
+    r_stuck <= r_park_stuck;
+    w_stuck <= w_park_stuck;
+  end
+
   // Sent on at or after the effect: it cannot have used a covered translation.
-  wire [31:0] r_age = r_scan_data[2+VPN_W+20+:32] - q_effect;
-  wire [31:0] w_age = w_scan_data[2+VPN_W+20+:32] - q_effect;
+  wire [31:0] r_age = r_data[2+VPN_W+20+:32] - q_effect;
+  wire [31:0] w_age = w_data[2+VPN_W+20+:32] - q_effect;
   wire r_no_kill;
   wire w_no_kill;
-  wire unused_age = &{1'b0, r_age[30:0], w_age[30:0], r_no_kill, w_no_kill};
+  wire [LOG_TRACK-1:0] r_scan_q;
+  wire [LOG_TRACK-1:0] w_scan_q;
+  wire unused_age = &{1'b0, r_age[30:0], w_age[30:0], r_no_kill, w_no_kill, r_scan_q, w_scan_q};
 
+  wire [3:0] scan_ready;
+  assign ready = &scan_ready;
+  wire r_empty;
+  wire w_empty;
+  wire rp_empty;
+  wire wp_empty;
   wire r_none;
   wire w_none;
   wire rp_none;
   wire wp_none;
+  wire nothing = r_empty && w_empty && (!q_detach || (rp_empty && wp_empty));
+  wire look = copy && !nothing;
 
   dmmu_drain_scan #(
       .LOG_SLOTS(LOG_TRACK),
@@ -135,13 +176,18 @@ module dmmu_drain #(
   ) scan_r (
       .clk(clk),
       .rst(rst),
-      .copy(copy),
-      .live(r_live),
-      .freed(r_freed),
+      .ready(scan_ready[0]),
+      .enter(r_issue),
+      .enter_slot(r_issue_slot),
+      .leave(r_freed),
+      .leave_slot(r_freed_slot),
+      .empty(r_empty),
+      .copy(look),
       .slot(r_scan_slot),
-      .pasid(r_scan_data[2+VPN_W+:20]),
-      .vpn(r_scan_data[2+:VPN_W]),
-      .size(r_scan_data[1:0]),
+      .kill_slot(r_scan_q),
+      .pasid(r_data[2+VPN_W+:20]),
+      .vpn(r_data[2+:VPN_W]),
+      .size(r_data[1:0]),
       .after(!r_age[31]),
       .stuck(1'b0),
       .kill(r_no_kill),
@@ -159,13 +205,18 @@ module dmmu_drain #(
   ) scan_w (
       .clk(clk),
       .rst(rst),
-      .copy(copy),
-      .live(w_live),
-      .freed(w_freed),
+      .ready(scan_ready[1]),
+      .enter(w_issue),
+      .enter_slot(w_issue_slot),
+      .leave(w_freed),
+      .leave_slot(w_freed_slot),
+      .empty(w_empty),
+      .copy(look),
       .slot(w_scan_slot),
-      .pasid(w_scan_data[2+VPN_W+:20]),
-      .vpn(w_scan_data[2+:VPN_W]),
-      .size(w_scan_data[1:0]),
+      .kill_slot(w_scan_q),
+      .pasid(w_data[2+VPN_W+:20]),
+      .vpn(w_data[2+:VPN_W]),
+      .size(w_data[1:0]),
       .after(!w_age[31]),
       .stuck(1'b0),
       .kill(w_no_kill),
@@ -177,7 +228,7 @@ module dmmu_drain #(
       .none(w_none)
   );
 
-  // Parked accesses matter to a detach only. A freed slot is out of the live set for at least one cycle.
+  // Parked accesses matter to a detach only.
   dmmu_drain_scan #(
       .LOG_SLOTS(LOG_PARK),
       .VPN_W(1),
@@ -185,15 +236,20 @@ module dmmu_drain #(
   ) park_r (
       .clk(clk),
       .rst(rst),
-      .copy(copy && q_detach),
-      .live(r_park),
-      .freed(~r_park),
+      .ready(scan_ready[2]),
+      .enter(r_park_enter),
+      .enter_slot(r_park_enter_slot),
+      .leave(r_park_leave),
+      .leave_slot(r_park_leave_slot),
+      .empty(rp_empty),
+      .copy(look && q_detach),
       .slot(r_park_slot),
-      .pasid(r_park_pasid),
+      .kill_slot(r_park_kill_slot),
+      .pasid(r_pasid),
       .vpn(1'b0),
       .size(2'd0),
       .after(1'b0),
-      .stuck(r_park_stuck),
+      .stuck(r_stuck),
       .kill(r_park_kill),
       .all(1'b0),
       .whole(1'b1),
@@ -210,15 +266,20 @@ module dmmu_drain #(
   ) park_w (
       .clk(clk),
       .rst(rst),
-      .copy(copy && q_detach),
-      .live(w_park),
-      .freed(~w_park),
+      .ready(scan_ready[3]),
+      .enter(w_park_enter),
+      .enter_slot(w_park_enter_slot),
+      .leave(w_park_leave),
+      .leave_slot(w_park_leave_slot),
+      .empty(wp_empty),
+      .copy(look && q_detach),
       .slot(w_park_slot),
-      .pasid(w_park_pasid),
+      .kill_slot(w_park_kill_slot),
+      .pasid(w_pasid),
       .vpn(1'b0),
       .size(2'd0),
       .after(1'b0),
-      .stuck(w_park_stuck),
+      .stuck(w_stuck),
       .kill(w_park_kill),
       .all(1'b0),
       .whole(1'b1),
@@ -229,7 +290,6 @@ module dmmu_drain #(
   );
 
   wire flushed = r_left == 4'd0 && w_left == 4'd0;
-  wire nothing = r_live == 0 && w_live == 0 && (!q_detach || (r_park == 0 && w_park == 0));
   wire waited = r_none && w_none && (!q_detach || (rp_none && wp_none));
   wire done = q_valid && ((state == S_HEAD && !q_wait) || (copy && nothing) || (state == S_WAIT && waited));
   wire reports = q_complete || q_error != 8'd0;

@@ -3,8 +3,11 @@
 `default_nettype none
 
 // Outstanding faults of both directions: one identifier for each {PASID, 4-KiB page}; later misses merge into it.
-// c1 takes one miss per cycle and compares it with every fault, c2 decides: wait, wait for a free identifier, look up again,
-// or end (PASID not attached). A record leaves in c2 + 2. SEQ is given when the record is taken.
+// c1 takes a miss and compares it with every fault, c2 decides: wait, wait for a free identifier, look up again, or end
+// (PASID not attached). A record leaves in c2 + 2. SEQ is given when the record is taken.
+// The keys stand in RAMs by their digits: a row has a bit for each fault with that digit, and a fault matches where all its
+// digits do. A fault that opens sets its bits in the cycle after, and an identifier loses its old ones before it is given
+// out; both take the lookup's turn. One miss in two cycles, one that opens a fault in four.
 // Invariants: an access that waits for a fault has its bit in the fault's row of waiters; a merge in the cycle of the
 // answer looks up again; access bits are frozen when the record is loaded.
 // fault_valid falls without fault_ready only when a detach forgets the fault in the register.
@@ -62,11 +65,12 @@ module dmmu_fault #(
     output wire [(1<<LOG_PARK)-1:0] w_an_end,
     output wire wfree_wake,
 
-    // from the command unit: an answer, or one step of a detach
+    // from the command unit: an answer (matched, then taken), or one step of a detach
     input wire [7:0] rsp_id,
     input wire [31:0] rsp_seq,
     output wire rsp_match,
     input wire rsp_take,
+    input wire [LOG_MSHRS-1:0] rsp_take_id,
     input wire rsp_error,
     input wire det_step,
     input wire [LOG_MSHRS-1:0] det_id,
@@ -87,6 +91,8 @@ module dmmu_fault #(
   localparam PARK = 1 << LOG_PARK;
   localparam P = 1 << LOG_PASIDS;
   localparam KEY_W = 20 + VPN_W;
+  localparam DIGIT = 4;
+  localparam DIGITS = (KEY_W + DIGIT - 1) / DIGIT;
   localparam [N-1:0] ONE = {{(N - 1) {1'b0}}, 1'b1};
   localparam [N-1:0] NONE = {N{1'b0}};
   localparam [PARK-1:0] PARK_ONE = {{(PARK - 1) {1'b0}}, 1'b1};
@@ -98,8 +104,6 @@ module dmmu_fault #(
   reg [N-1:0] wants_read;
   reg [N-1:0] wants_write;
   reg [KEY_W-1:0] keys[0:N-1];
-  // A copy for the record, in a RAM.
-  reg [KEY_W-1:0] record_keys[0:N-1];
   reg [39:0] info[0:N-1];
   reg [LOG_PASIDS-1:0] index[0:N-1];
   reg [31:0] seqs[0:N-1];
@@ -108,11 +112,13 @@ module dmmu_fault #(
 
   // ------------------------------------------------------------------ answers
   wire [LOG_MSHRS-1:0] rsp_index = rsp_id[LOG_MSHRS-1:0];
-  assign rsp_match = {24'd0, rsp_id} < N && valid[rsp_index] && posted[rsp_index] && seqs[rsp_index] == rsp_seq;
+  // The answer ahead, taken in this cycle, may free the same fault.
+  assign rsp_match = {24'd0, rsp_id} < N && valid[rsp_index] && posted[rsp_index] && seqs[rsp_index] == rsp_seq
+      && !(rsp_take && rsp_take_id == rsp_index);
 
   wire det_take = det_step && valid[det_id] && index[det_id] == det_index;
   wire an_valid = rsp_take || det_take;
-  wire [LOG_MSHRS-1:0] an_id = det_step ? det_id : rsp_index;
+  wire [LOG_MSHRS-1:0] an_id = det_step ? det_id : rsp_take_id;
   wire an_error = rsp_take && rsp_error;
   wire [N-1:0] an_oh = an_valid ? ONE << an_id : NONE;
   // The strongest access of the record ends; a weaker one looks up again.
@@ -129,13 +135,15 @@ module dmmu_fault #(
   assign ev_latency = cycle - an_info[31:0];
 
   // ------------------------------------------------------------------ c1: arbitrate, compare
+  reg c2_valid;
+  wire busy;
   wire [1:0] grant;
   arb_rr #(
       .N(2)
   ) turn (
       .clk(clk),
       .rst(rst),
-      .req({w_valid, r_valid}),
+      .req((c2_valid || busy) ? 2'b00 : {w_valid, r_valid}),
       .grant(grant),
       .advance(1'b1)
   );
@@ -143,11 +151,9 @@ module dmmu_fault #(
   assign w_ready = grant[1];
 
   wire c1_valid = grant != 2'b00;
-  (* keep *)
   wire [KEY_W-1:0] c1_key = grant[1] ? {w_pasid, w_vpn} : {r_pasid, r_vpn};
   assign att_pasid = c1_key[VPN_W+:20];
 
-  reg c2_valid;
   reg c2_write;
   reg [KEY_W-1:0] c2_key;
   reg [N-1:0] c2_match;
@@ -157,25 +163,68 @@ module dmmu_fault #(
   reg c2_dirty;
 
   wire c2_alloc;
-  wire nf_valid;
+  wire id_valid;
   wire [LOG_MSHRS-1:0] nf;
   wire [N-1:0] alloc_oh = c2_alloc ? ONE << nf : NONE;
+
+  // Upkeep of the rows: all are emptied after rst, then set for a fault that opened, then cleared for the next identifier.
+  reg [DIGIT:0] empty_row;
+  reg set;
+  reg [LOG_MSHRS-1:0] set_id;
+  reg clean;
+  wire emptying = !empty_row[DIGIT];
+  wire clear = !set && id_valid && !clean;
+  wire nf_valid = id_valid && clean;
+  assign busy = emptying || set || clear;
+  wire [KEY_W-1:0] row_key = set ? c2_key : clear ? keys[nf] : c1_key;
+  wire [DIGITS*DIGIT-1:0] digits = {{(DIGITS * DIGIT - KEY_W) {1'b0}}, row_key};
+  wire [N-1:0] row_oh = ONE << (set ? set_id : nf);
+  wire [DIGITS*N-1:0] rows;
+
+  genvar t;
+  generate
+    for (t = 0; t < DIGITS; t = t + 1) begin : gen_digit
+      reg [N-1:0] row[0:(1<<DIGIT)-1];
+      wire [DIGIT-1:0] digit = digits[t*DIGIT+:DIGIT];
+      wire [N-1:0] now = row[digit];
+      assign rows[t*N+:N] = now;
+      always @(posedge clk) begin
+        if (busy) row[emptying ? empty_row[DIGIT-1:0] : digit] <= emptying ? NONE : set ? now | row_oh : now & ~row_oh;
+      end
+    end
+  endgenerate
 
   reg [N-1:0] c1_match;
   integer k;
   always @* begin
-    for (k = 0; k < N; k = k + 1) c1_match[k] = valid[k] && keys[k] == c1_key;
+    c1_match = valid;
+    for (k = 0; k < DIGITS; k = k + 1) c1_match = c1_match & rows[k*N+:N];
   end
 
   always @(posedge clk) begin
-    c2_write <= grant[1];
-    c2_key <= c1_key;
-    // The fault that the miss ahead opens in this cycle counts.
-    c2_match <= c1_match | ((c1_key == c2_key) ? alloc_oh : NONE);
-    c2_att <= att_match;
-    c2_slot <= grant[1] ? w_slot : r_slot;
-    c2_requester <= grant[1] ? w_requester : r_requester;
-    c2_dirty <= grant[1] ? w_dirty : r_dirty;
+    if (c1_valid) begin
+      c2_write <= grant[1];
+      c2_key <= c1_key;
+      c2_match <= c1_match;
+      c2_att <= att_match;
+      c2_slot <= grant[1] ? w_slot : r_slot;
+      c2_requester <= grant[1] ? w_requester : r_requester;
+      c2_dirty <= grant[1] ? w_dirty : r_dirty;
+    end
+    set_id <= nf;
+  end
+
+  always @(posedge clk) begin
+    if (rst) begin
+      empty_row <= {(DIGIT + 1) {1'b0}};
+      set <= 1'b0;
+      clean <= 1'b0;
+    end else begin
+      if (emptying) empty_row <= empty_row + {{DIGIT{1'b0}}, 1'b1};
+      set <= c2_alloc;
+      if (c2_alloc) clean <= 1'b0;
+      else if (clear && !emptying) clean <= 1'b1;
+    end
   end
 
   always @(posedge clk) begin
@@ -242,20 +291,20 @@ module dmmu_fault #(
     end
     if (c2_alloc) begin
       keys[nf] <= c2_key;
-      record_keys[nf] <= c2_key;
       info[nf]  <= {c2_requester, cycle};
       index[nf] <= c2_att_index;
     end
   end
 
   // ------------------------------------------------------------------ records
-  wire [N-1:0] unsent = valid & ~loaded & ~an_oh;
+  // Only a detach takes a fault whose record has not been loaded.
+  wire [N-1:0] unsent = valid & ~loaded & ~(det_take ? an_oh : NONE);
   wire [N-1:0] send_oh;
   wire load = !fault_valid || fault_ready;
   reg [LOG_MSHRS-1:0] out_id;
   reg [1:0] out_access;
   reg [31:0] seq;
-  wire [KEY_W-1:0] out_key = record_keys[out_id];
+  wire [KEY_W-1:0] out_key = keys[out_id];
   wire [39:0] out_info = info[out_id];
   wire posts = fault_valid && fault_ready;
 
@@ -316,7 +365,7 @@ module dmmu_fault #(
   ) ids (
       .clk(clk),
       .rst(rst),
-      .valid(nf_valid),
+      .valid(id_valid),
       .index(nf),
       .take(c2_alloc),
       .give(an_valid),

@@ -85,7 +85,10 @@ module dmmu_tlb #(
   reg [WAYS-1:0] x2_way;
   reg [LOG_SETS-1:0] x2_row;
   reg [EW-1:0] x2_word;
-  reg [WAYS-1:0] x2_ref;
+  reg [WAYS-1:0] x2_ref_old;
+  wire [WAYS-1:0] x2_ref_next = x2_ref_old | x2_way;
+  // The way filled is marked; when all are, only that one.
+  wire [WAYS-1:0] x2_ref = x2_clear ? {WAYS{1'b0}} : (&x2_ref_next) ? x2_way : x2_ref_next;
 
   wire [WAYS-1:0] r_ref;
   wire [WAYS-1:0] w_ref;
@@ -100,7 +103,6 @@ module dmmu_tlb #(
   wire x1_evict = x1_fill && x1_same == {WAYS{1'b0}} && x1_empty == {WAYS{1'b0}};
   wire [WAYS-1:0] x1_way = (x1_same != {WAYS{1'b0}}) ? x1_same
       : (x1_empty != {WAYS{1'b0}}) ? x1_first_empty : x1_victim;
-  wire [WAYS-1:0] x1_ref_next = x1_ref | x1_way;
 
   // Not recently used, in turn; all ways when all are referenced.
   arb_rr #(
@@ -161,8 +163,8 @@ module dmmu_tlb #(
   integer i;
   always @(posedge clk) begin
     x2_row <= ready ? x1_row : clear_row[LOG_SETS-1:0];
-    x2_word <= x1_fill ? {1'b1, x1_perm, x1_pasid, x1_tag, x1_fn} : {EW{1'b0}};
-    x2_ref <= !ready ? {WAYS{1'b0}} : (&x1_ref_next) ? x1_way : x1_ref_next;
+    x2_word <= {x1_fill, x1_perm, x1_pasid, x1_tag, x1_fn};
+    x2_ref_old <= x1_ref;
   end
 
   always @(posedge clk) begin

@@ -19,8 +19,8 @@ module dmmu_tlb_port #(
     input wire [PN_W-1:0] cmp_pn,
     input wire [19:0] cmp_pasid,
     output wire hit,
-    output reg [FN_W-1:0] fn,
-    output reg [1:0] perm,
+    output wire [FN_W-1:0] fn,
+    output wire [1:0] perm,
     input wire touch,
 
     input wire [WAYS-1:0] wr_way,
@@ -34,11 +34,13 @@ module dmmu_tlb_port #(
     input wire [WAYS-1:0] ref_wr_bits
 );
 
+  localparam LOG_WAYS = $clog2(WAYS);
   localparam TAG_W = PN_W - LOG_SETS;
   localparam EW = 1 + 2 + 20 + TAG_W + FN_W;
 
   wire [WAYS-1:0] way_hit;
-  wire [WAYS*(FN_W+2)-1:0] way_data;
+  // A power of two for each way, so that the number of the way selects without a product.
+  wire [(64<<LOG_WAYS)-1:0] way_data;
 
   assign hit = |way_hit;
 
@@ -48,6 +50,9 @@ module dmmu_tlb_port #(
 
   genvar w;
   generate
+    if ((1 << LOG_WAYS) != WAYS) begin : gen_pad
+      assign way_data[(64<<LOG_WAYS)-1:WAYS*64] = {(((1 << LOG_WAYS) - WAYS) * 64) {1'b0}};
+    end
     for (w = 0; w < WAYS; w = w + 1) begin : gen_way
       wire [EW-1:0] word;
 
@@ -66,7 +71,7 @@ module dmmu_tlb_port #(
 
       assign way_hit[w] = word[EW-1] && word[FN_W+TAG_W+:20] == cmp_pasid
           && word[FN_W+:TAG_W] == cmp_pn[PN_W-1:LOG_SETS];
-      assign way_data[w*(FN_W+2)+:FN_W+2] = {word[EW-3+:2], word[FN_W-1:0]};
+      assign way_data[w*64+:64] = {{(62 - FN_W) {1'b0}}, word[EW-3+:2], word[FN_W-1:0]};
 
       // A fill's update wins over a lookup's: the lookup's way is marked by its next use.
       ram_1r1w #(
@@ -84,15 +89,17 @@ module dmmu_tlb_port #(
     end
   endgenerate
 
-  integer i;
-  always @* begin
-    fn   = {FN_W{1'b0}};
-    perm = 2'b00;
-    for (i = 0; i < WAYS; i = i + 1) begin
-      fn   = fn | (way_data[i*(FN_W+2)+:FN_W] & {FN_W{way_hit[i]}});
-      perm = perm | (way_data[i*(FN_W+2)+FN_W+:2] & {2{way_hit[i]}});
-    end
-  end
+  // The number of the way that hits selects; without a hit fn and perm mean nothing.
+  wire [LOG_WAYS-1:0] way;
+
+  encode #(
+      .LOG_N(LOG_WAYS)
+  ) hit_way (
+      .onehot({{((1 << LOG_WAYS) - WAYS) {1'b0}}, way_hit}),
+      .index(way)
+  );
+
+  assign {perm, fn} = way_data[{way, 6'd0}+:FN_W+2];
 
   always @(posedge clk) begin
     touch_row <= cmp_pn[LOG_SETS-1:0] ^ cmp_pasid[LOG_SETS-1:0];

@@ -6,7 +6,7 @@
 // issue_* enters an access; free_* (a response of an ID) ends the oldest access of that ID. One of each per cycle.
 // The lists are RAMs with one writer each. An ID's state of one bit that both sides change is the XOR of two RAM bits, one
 // written by each side; they are cleared after rst, one ID a cycle, before issue_ready rises.
-// Invariant: live has a bit for every access sent on and not yet answered; a slot is not reused in the cycle that frees it.
+// Invariant: an access sent on holds its slot until it is answered; a slot is not reused in the cycle that frees it.
 module dmmu_track #(
     parameter ID_W = 6,
     parameter LOG_SLOTS = 6,
@@ -26,16 +26,16 @@ module dmmu_track #(
     input wire [ID_W-1:0] query_id,
     output wire query_busy,
 
-    output reg [(1<<LOG_SLOTS)-1:0] live,
-    output wire [(1<<LOG_SLOTS)-1:0] freed,
+    // the access that enters takes issue_slot; the one that ends leaves freed_slot
+    output wire [LOG_SLOTS-1:0] issue_slot,
+    output wire freed,
+    output wire [LOG_SLOTS-1:0] freed_slot,
     input wire [LOG_SLOTS-1:0] scan_slot,
     output wire [DATA_W-1:0] scan_data
 );
 
   localparam SLOTS = 1 << LOG_SLOTS;
   localparam IDS = 1 << ID_W;
-  localparam [SLOTS-1:0] ONE = {{(SLOTS - 1) {1'b0}}, 1'b1};
-  localparam [SLOTS-1:0] NONE = {SLOTS{1'b0}};
 
   // first: the access that entered an idle ID. rest: the oldest one after a response, once moved.
   reg [LOG_SLOTS-1:0] first[0:IDS-1];
@@ -61,13 +61,16 @@ module dmmu_track #(
   wire do_free = free_valid && free_busy;
   wire do_issue = issue_valid && issue_ready;
   wire last = old == tail[free_id];
+  wire [LOG_SLOTS-1:0] issue_tail = tail[issue_id];
   // An ID whose only access ends in this cycle is empty for an access that enters in it.
   wire same = do_free && free_id == issue_id;
   wire was_empty = !issue_busy || (same && last);
 
   assign issue_ready = slot_ready && !clear;
   assign query_busy = busy_issue[query_id] ^ busy_free[query_id];
-  assign freed = do_free ? ONE << old : NONE;
+  assign issue_slot = slot;
+  assign freed = do_free;
+  assign freed_slot = old;
   assign scan_data = data[scan_slot];
 
   pool #(
@@ -88,7 +91,7 @@ module dmmu_track #(
       tail[issue_id] <= slot;
     end
     if (do_issue && was_empty) first[issue_id] <= slot;
-    if (do_issue && !was_empty) next[tail[issue_id]] <= slot;
+    if (do_issue && !was_empty) next[issue_tail] <= slot;
   end
 
   // The list's next link and an access that enters behind the last one never meet: that case is was_empty.
@@ -112,11 +115,6 @@ module dmmu_track #(
   always @(posedge clk) begin
     if (rst) clear_id <= {(ID_W + 1) {1'b0}};
     else if (clear) clear_id <= clear_id + {{ID_W{1'b0}}, 1'b1};
-  end
-
-  always @(posedge clk) begin
-    if (rst) live <= NONE;
-    else if (do_issue || do_free) live <= (live | (do_issue ? ONE << slot : NONE)) & ~freed;
   end
 
 endmodule
