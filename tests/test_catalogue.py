@@ -11,11 +11,11 @@ from sw_model.explore.config import configs, mutants
 from sw_model.explore.runner import replay, search
 from sw_model.explore.standard import clean_configs
 from tb.catalogue import DOC, cell, table
+from tb.explore.__main__ import replay_line
+from tb.explore.mutants import DEVICE_MUTANTS
 
 #: oracle and line of each row
-LINES = re.findall(
-    r"^\| [^|]+ \|.*\| (\w+) \| [^|]+ \| \d+ \| `(\S+ \S+ \S+)` \|$", DOC.read_text(), re.M
-)
+LINES = re.findall(r"^\| [^|]+ \|.*\| (\w+) \| [^|]+ \| \d+ \| `(\S+ \S+ \S+)` \|$", DOC.read_text(), re.M)
 #: configuration and number of schedules of those that dpor exhausts
 EXHAUSTED = re.findall(r"^\| (\w+) \|.*\| all \| dpor (\d+) \|", DOC.read_text(), re.M)
 
@@ -28,14 +28,17 @@ def test_every_published_bug_is_a_mutant_or_has_a_reason() -> None:
 
 
 def test_the_catalogue_has_every_mutant_and_every_configuration() -> None:
-    in_rows = {line.split()[0].partition("+")[2] for _, line in LINES}
+    in_rows = {line.split()[0].partition("+")[2] for _, line in LINES if not line.startswith("rtl:")}
     assert in_rows == set(mutants())
+    planted = {line.split()[0].partition("@")[2] for _, line in LINES if line.startswith("rtl:")}
+    assert planted == {d.plant for d in DEVICE_MUTANTS}
     assert set(re.findall(r"^\| (\w+) \|", DOC.read_text(), re.M)) >= set(clean_configs())
 
 
 @pytest.mark.parametrize(("kind", "line"), LINES, ids=[line.split()[0] for _, line in LINES])
 def test_the_shortest_schedule_shows_the_bug(kind: str, line: str) -> None:
-    assert replay(line, trace=False).kind == kind
+    out = replay_line(line)[0] if line.startswith("rtl:") else replay(line, trace=False)
+    assert out.kind == kind
 
 
 @pytest.mark.parametrize(("name", "count"), [(n, int(c)) for n, c in EXHAUSTED if int(c) < 900])
