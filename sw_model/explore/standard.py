@@ -19,6 +19,8 @@ from sw_model.explore.runner import search
 from sw_model.explore.shrink import shrink
 
 STRATEGIES = ("random", "pct", "preempt", "dpor")
+#: strategies whose every seed is run again and compared
+SEEDED = ("random", "pct")
 #: executions at most: of dpor for a small configuration, and of each other strategy for the whole stack
 EXHAUST, SAMPLE = 60_000, 600
 #: schedules at most of each strategy for a mutant, and of each behind the first that found it
@@ -76,7 +78,8 @@ def run_clean(name: str, budget: int = 0) -> Clean:
     out = Clean(name, config.stack)
     exhaust = config.exhaustive and (budget or not config.long)
     for strategy in ("dpor",) if exhaust else ("random", "pct", "preempt"):
-        r = search(name, strategy, budget=budget or (EXHAUST if exhaust else SAMPLE), twice=False)
+        limit = budget or (EXHAUST if exhaust else SAMPLE)
+        r = search(name, strategy, budget=limit, twice=strategy in SEEDED)
         out.counts[strategy] = r.schedules
         out.cut_short += r.blocked
         out.longest = max(out.longest, r.longest)
@@ -97,7 +100,7 @@ def run_mutant(name: str, budget: int) -> Found:
         if strategy == "dpor" and not configs()[m.config].exhaustive:
             continue
         limit = budget if best is None else min(budget, CONFIRM)
-        r = search(m.config, strategy, mutant=name, budget=limit, twice=False)
+        r = search(m.config, strategy, mutant=name, budget=limit, twice=strategy in SEEDED)
         out.counts[strategy] = r.schedules if r.failure else -r.schedules
         if r.failure is None:
             out.complete += [strategy] if r.complete else []
