@@ -112,3 +112,28 @@ def test_a_write_that_faults_for_ever(bug: str) -> None:
             return
         with pytest.raises(AssertionError, match="for ever"):
             rack.run(main)
+
+
+@pytest.mark.parametrize("bug", ["", "c12"])
+def test_a_private_page_is_read_where_it_has_no_memory(bug: str) -> None:
+    """C12: MIGRATE_TO_DEV; mprotect(R); device READ."""
+    rack = Rack(device_pages=16)
+    mm = MmStruct(rack.phys, "process")
+
+    async def main() -> int:
+        await mm.mmap(BASE, PAGE, RW, MAP)
+        await mm.store(BASE, b"mine")
+        fd = await rack.devices[0].open(mm)
+        await fd.migrate_to_dev(BASE, 1)
+        await mm.mprotect(BASE, PAGE, PROT_READ)
+        cmd = await fd.read(BASE, 1)
+        await fd.close()
+        await mm.exit()
+        return cmd.ret
+
+    with mutants()[bug].on() if bug else contextlib.nullcontext():
+        if not bug:
+            assert rack.run(main) == 0
+            return
+        with pytest.raises(AssertionError, match="fill-without-pte"):
+            rack.run(main)
