@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from sw_model.explore.catalogue import ENTRIES, UNEXPRESSED
+from sw_model.explore.catalogue import UNEXPRESSED
 from sw_model.explore.config import configs, mutants
+from sw_model.explore.generations import number
 from sw_model.explore.standard import LONG, STRATEGIES, Clean, Found, load
 from tb.explore.standard import Row
 from tb.explore.standard import load as load_rtl
@@ -60,12 +61,6 @@ def mutant_row(r: Found) -> list[str]:
     by = ", ".join(f"{s} {r.counts[s] if r.counts[s] > 0 else '-'}" for s in STRATEGIES if s in r.counts)
     name = " ".join(m.entries) or r.mutant
     return [name, cell(m.about), cell(m.reference), r.kind, by, str(r.switches), f"`{r.line}`"]
-
-
-def order(r: Found) -> tuple[int, str]:
-    """Rows stand in the order of their first entry."""
-    entries = mutants()[r.mutant].entries
-    return (min(map(ENTRIES.index, entries)) if entries else len(ENTRIES), r.mutant)
 
 
 def clean_row(r: Clean) -> list[str]:
@@ -151,7 +146,9 @@ def render(clean: list[Clean], found: list[Found], rtl: list[Row]) -> str:
     """The document."""
     out = [HEAD]
     for key, title in TITLES.items():
-        rows = [mutant_row(r) for r in sorted(found, key=order) if group(r) == key]
+        rows = [
+            mutant_row(r) for r in sorted(found, key=lambda r: number(mutants()[r.mutant])) if group(r) == key
+        ]
         if rows:
             out.append(f"\n## {title}\n\n{table(COLUMNS, rows)}")
     if UNEXPRESSED:

@@ -77,6 +77,17 @@ def test_a_freed_page_is_read(bug: str, command: str) -> None:
     against_dontneed(command, seed)
 
 
+async def read_only_in_device(rack: Rack, mm: MmStruct) -> SvmDmirror:
+    """MIGRATE_TO_DEV; mprotect(R): the open file of the device that has the page."""
+    await mm.mmap(BASE, PAGE, RW, MAP)
+    await mm.store(BASE, b"mine")
+    fd = await rack.devices[0].open(mm)
+    assert isinstance(fd, SvmDmirror)
+    await fd.migrate_to_dev(BASE, 1)
+    await mm.mprotect(BASE, PAGE, PROT_READ)
+    return fd
+
+
 @pytest.mark.parametrize("bug", ["", "c10"])
 def test_a_write_that_faults_for_ever(bug: str) -> None:
     """C10: every fault is answered with success and a read-only fill, so that the device asks again."""
@@ -84,12 +95,7 @@ def test_a_write_that_faults_for_ever(bug: str) -> None:
     mm = MmStruct(rack.phys, "process")
 
     async def main() -> int:
-        await mm.mmap(BASE, PAGE, RW, MAP)
-        await mm.store(BASE, b"mine")
-        fd = await rack.devices[0].open(mm)
-        assert isinstance(fd, SvmDmirror)
-        await fd.migrate_to_dev(BASE, 1)
-        await mm.mprotect(BASE, PAGE, PROT_READ)
+        fd = await read_only_in_device(rack, mm)
         await mm.mprotect(BASE, PAGE, RW)
         before = fd.driver.stats["faults"]
 
@@ -121,11 +127,7 @@ def test_a_private_page_is_read_where_it_has_no_memory(bug: str) -> None:
     mm = MmStruct(rack.phys, "process")
 
     async def main() -> int:
-        await mm.mmap(BASE, PAGE, RW, MAP)
-        await mm.store(BASE, b"mine")
-        fd = await rack.devices[0].open(mm)
-        await fd.migrate_to_dev(BASE, 1)
-        await mm.mprotect(BASE, PAGE, PROT_READ)
+        fd = await read_only_in_device(rack, mm)
         cmd = await fd.read(BASE, 1)
         await fd.close()
         await mm.exit()
