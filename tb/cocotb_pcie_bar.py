@@ -83,6 +83,7 @@ async def many_at_once(dut: Any, idle: float, full: float) -> None:
     """Reads and writes posted without waiting keep their order; each read gets its own completion."""
     env = await Env(dut).start()
     env.press(idle, full)
+    flows = env.flows()
     want = bytearray(256)
     tasks = []
     for _ in range(60):
@@ -102,6 +103,9 @@ async def many_at_once(dut: Any, idle: float, full: float) -> None:
         assert cpl.status == CplStatus.SC and cpl.data == expected
     await settle(env)
     assert env.registers.mem[:256] == want
+    assert flows["cq"].stalls, "the completer takes one request at a time"
+    assert bool(flows["cq"].idles) == bool(idle) and bool(flows["cc"].stalls) == bool(full)
+    assert not flows["cc"].idles, "CC: no gap in a packet"
     env.check()
 
 

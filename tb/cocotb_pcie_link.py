@@ -6,25 +6,42 @@ docs/pcie.md has the table of outcomes.
 from __future__ import annotations
 
 import errno
+import re
 from collections import Counter
 from typing import Any
 
 import cocotb
 import numpy as np
 import pytest
-from cocotb.triggers import RisingEdge, Timer
+from cocotb.triggers import with_timeout
+from cocotb.utils import get_sim_time
 
-from sw_model.device_interface import IRQ_ERROR, LinkError, LinkSource, Reg, Work, WorkStatus
+from sw_model.device_interface import (
+    DONE,
+    ENGINE_MAGIC,
+    IRQ_DONE,
+    IRQ_ERROR,
+    LinkError,
+    LinkSource,
+    Op,
+    Reg,
+    Work,
+    WorkStatus,
+)
+from sw_model.driver import SvmDriver
+from sw_model.phys import PhysMem
+from sw_model.rings import Consumer, RingSet
 from sw_model.sched import sleep
 from tb.pcie_host import ATOMICS, WRITES
 from tb.pcie_rig import BASE, PASID, REQUESTER, Rig
-from tb.pcie_world import HIGH_BASE, LOW_BASE, PcieHarness
+from tb.pcie_world import HIGH_BASE, LOW_BASE, PcieHarness, PcieWorld
 from tb.sim import HarnessError
 
 OK, SLVERR = int(WorkStatus.OK), int(WorkStatus.SLVERR)
 #: What the models say when a test asks for it.
 POISONED, BAD_STATUS, NO_TAG = "Poisoned TLP", "Bad status", "Invalid tag"
-LOWER, DROPPED, NO_BAR = "Lower address mismatch", "Bus mastering disabled", "No BAR match"
+LOWER, DROPPED = "Lower address mismatch", "Bus mastering disabled"
+RINGS = ("CMD", "FAULT", "EVENT", "WORK", "DONE")
 
 
 async def start(dut: Any, **kw: Any) -> PcieHarness:
@@ -54,6 +71,7 @@ def flood(rig: Rig, n: int = 96) -> np.ndarray:
         cocotb.Param(("headless", LinkError.MALFORMED), name="headless"),
         cocotb.Param(("missing", LinkError.TIMEOUT), name="missing"),
         cocotb.Param(("late", LinkError.TIMEOUT), name="late"),
+        cocotb.Param(("expired", LinkError.TIMEOUT), name="expired"),
     ]
 )
 async def bad_completion(dut: Any, kind: tuple[str, LinkError]) -> None:
@@ -103,26 +121,87 @@ async def duplicated_completion(dut: Any) -> None:
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
-@cocotb.parametrize(fault=["ur", "missing"])
-async def ring_read_fails(dut: Any, fault: str) -> None:
-    """The ring halts, IRQ_ERROR and an event record say so; the driver gives the device up with EIO."""
+@cocotb.parametrize(
+    case=[
+        cocotb.Param((ring, fault, reason), name=f"{ring}_{fault}".lower())
+        for ring, fault, reason in (
+            ("WORK", "ur", LinkError.UNSUPPORTED),
+            ("WORK", "ca", LinkError.ABORTED),
+            ("WORK", "poison", LinkError.POISONED),
+            ("WORK", "missing", LinkError.TIMEOUT),
+            ("CMD", "ur", LinkError.UNSUPPORTED),
+            ("CMD", "expired", LinkError.TIMEOUT),
+            ("CMD", "late", LinkError.TIMEOUT),
+        )
+    ]
+)
+async def ring_read_fails(dut: Any, case: tuple[str, str, LinkError]) -> None:
+    """That ring halts, IRQ_ERROR and an event record say so; the driver gives the device up with EIO."""
+    ring, fault, reason = case
     harness = await start(dut)
-    harness.expect(BAD_STATUS)
+    harness.expect(BAD_STATUS, POISONED)
+    harness.host.late_ns = 20_000
 
     async def body(rig: Rig) -> None:
         await rig.warm()
-        base, log2 = rig.engine.rings["WORK"]
+        base, log2 = {**rig.engine.rings, **rig.driver.rings}[ring]
+        places.append(range(base, base + (32 << log2)))
         harness.host.faults = {base + 32 * k: fault for k in range(1 << log2)}
-        await rig.engine.submit(rig.rows(Work.READ, [1]))
+        if ring == "WORK":
+            await rig.engine.submit(rig.rows(Work.READ, [1]))
+        else:
+            await rig.mm.munmap(BASE, 4096)
         await sleep(100_000)
 
+    places: list[range] = []
     rig = Rig(harness)
     with pytest.raises(OSError, match="bus error on a ring") as error:
         await rig.run(body, judge=False)
     assert error.value.errno == errno.EIO
+    assert (ring == "CMD") == ("CMD=3" in str(error.value)) and "FAULT=1 EVENT=1" in str(error.value)
     assert harness.irq_log.count(IRQ_ERROR) == 1
-    assert [r["op"] for r in rig.driver.link_errors] == [LinkSource.RING]
+    (record,) = rig.driver.link_errors
+    assert (record["status"], record["op"]) == (reason, LinkSource.RING) and record["addr"] in places[0]
     harness.check()
+    if fault in ("ca", "late"):
+        harness.host.faults.clear()
+        await harness.function_reset()
+        await again(harness)
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+@cocotb.parametrize(ring=["FAULT", "EVENT", "DONE"])
+async def record_refused(dut: Any, ring: str) -> None:
+    """A record is posted: that the host refused it shows at the host, and in a TAIL ahead of the PHASE."""
+    harness = await start(dut)
+    harness.expect("at an unmapped address")
+
+    async def body(rig: Rig) -> None:
+        await rig.warm()
+        base, _ = {**rig.engine.rings, **rig.driver.rings}[ring]
+        consumer = {"FAULT": rig.driver.fault, "EVENT": rig.driver.event, "DONE": rig.engine.done}[ring]
+        head = consumer.head
+        assert await rig.reg(Reg[f"{ring}_TAIL"]) == head
+        assert harness.host.iommu is not None
+        harness.host.iommu.pages.discard(base >> 12)
+        written = len(harness.host.writes)
+        if ring == "EVENT":
+            rig.world.spawn(rig.mm.munmap(BASE, 4096), "munmap", daemon=True)
+        else:
+            await rig.engine.submit(rig.rows(Work.READ, [0 if ring == "DONE" else rig.pages]))
+        await sleep(10_000)
+        sent = [t.address & ~0xFFF for t in harness.host.writes[written:]]
+        assert sent.count(base) == len(harness.host.errors) == 1
+        assert await rig.reg(Reg[f"{ring}_TAIL"]) == head + 1 and consumer.head == head
+        for name in RINGS:
+            assert await rig.reg(Reg[f"{name}_CTRL"]) == 1
+        assert await rig.reg(Reg.LINK_ERRORS) == 0
+
+    await Rig(harness).run(body, judge=False)
+    if ring == "FAULT":
+        harness.host.errors.clear()
+        await harness.function_reset()
+        await again(harness)
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
@@ -180,6 +259,7 @@ async def compare_and_swap_loses(dut: Any) -> None:
     kind=[
         cocotb.Param(("", LinkError.UNSUPPORTED), name="unsupported"),
         cocotb.Param(("missing", LinkError.TIMEOUT), name="missing"),
+        cocotb.Param(("expired", LinkError.TIMEOUT), name="expired"),
     ]
 )
 async def atomic_fails(dut: Any, kind: tuple[str, LinkError]) -> None:
@@ -379,69 +459,255 @@ async def broken_requests_show(dut: Any) -> None:
     harness.host.errors.clear()
 
 
+def dropped(harness: PcieHarness, kind: str) -> set[int]:
+    """Addresses of the requests that the model of the hard block threw away, bus mastering being off."""
+    found = (re.search(rf"{DROPPED}.*{kind}.* address=(\w+)", line) for line in harness.complaints.seen)
+    return {int(m[1], 16) for m in found if m}
+
+
+async def bus_master(rig: Rig, on: bool) -> None:
+    """Set or clear the function's bus master enable; on return the device has seen it."""
+    pci = rig.harness.pci
+    cocotb.start_soon(pci.set_master() if on else pci.clear_master())
+    while await rig.reg(Reg.LINK_STATUS) & 1 != on:
+        await sleep(100)
+
+
 @cocotb.test(timeout_time=2, timeout_unit="ms")
 async def bus_master_off(dut: Any) -> None:
-    """Accesses end with SLVERR, rings halt, nothing is sent; after a function-level reset all works again."""
-    harness = await start(dut)
+    """With accesses in flight: OK are those whose requests have all left, SLVERR the others; all goes on.
+
+    No ring has a record to move meanwhile, the DONE ring being full: none halts, and each outcome is told.
+    """
+    harness = await start(dut, max_payload=128, max_read=128)
     harness.expect(DROPPED)
+    host, n = harness.host, 14
 
     async def body(rig: Rig) -> None:
         await rig.warm()
-        await rig.engine.submit(flood(rig))
-        await sleep(500)
-        cocotb.start_soon(harness.pci.clear_master())
-        await sleep(5_000)
-        sent = len(harness.host.writes), len(harness.host.reads)
+        vectors = await rig.reg(Reg.IRQ_ENABLE)
+        await rig.world.transport.write_reg(Reg.IRQ_ENABLE, vectors & ~(1 << IRQ_DONE))
+        filler = await rig.engine.submit(rig.rows(Work.READ, np.arange(16)))
+        while await rig.reg(Reg.DONE_TAIL) - rig.engine.done.head < 16:
+            await sleep(500)
+        pages, old = np.arange(n), np.frombuffer(rig.content, "<u8")
+        reads = rig.rows(Work.READ, pages, 512)
+        writes = rig.rows(Work.WRITE, pages + 0.5, 8, data=~old[256::512][:n])
+        swap = rig.rows(Work.CAS, [14.5], 8, src=old[14 * 512 + 256 :][:1], data=old[:1])
+        copy = rig.rows(Work.COPY, [15.5], 8, src=rig.rows(Work.READ, [15])[:, 1])
+        both = np.stack((reads, writes), 1).reshape(-1, 4)
+        host.faults, host.late_ns = {rig.bus(p): "late" for p in (*range(16), 14.5)}, 4_000
+        seen = len(host.reads), len(host.writes)
+        handle = await rig.engine.submit(np.concatenate((swap, both, copy)))
+        await rig.until(lambda: sum(t.tag > 4 for t in host.reads[seen[0] :]) >= 24)
+        await bus_master(rig, False)
+        sent = len(host.reads), len(host.writes)
+        await sleep(6_000)
+        assert (len(host.reads), len(host.writes)) == sent
+        for name in RINGS:
+            assert await rig.reg(Reg[f"{name}_CTRL"]) == 1, name
+        assert await rig.reg(Reg.LINK_ERRORS) == 0
+        await bus_master(rig, True)
+        await rig.world.transport.write_reg(Reg.IRQ_ENABLE, vectors)
+        await rig.engine.wait(filler)
+        got = DONE.get(await rig.engine.wait(handle), "status").tolist()
+        # What left the device: the host has it, or the model of the hard block threw it away.
+        asked = {t.address for t in host.reads[seen[0] :]}
+        lost = {kind: dropped(harness, kind) for kind in ("MEM_READ", "MEM_WRITE")}
+        wrote = {t.address for t in host.writes[seen[1] :]}
+        assert len(lost["MEM_READ"] | lost["MEM_WRITE"]) <= 6, "more than was on its way to RQ"
+        want_reads = [{rig.bus(p, k) for k in range(0, 512, 128)} <= asked for p in range(n)]
+        want_writes = [rig.bus(p + 0.5) in wrote | lost["MEM_WRITE"] for p in range(n)]
+        assert got[1:-1:2] == [OK if left else SLVERR for left in want_reads]
+        assert got[2:-1:2] == [OK if left else SLVERR for left in want_writes]
+        assert 0 < sum(want_reads) < n and 0 < sum(want_writes) < n
+        assert got[0] == got[-1] == SLVERR
+        now, want = np.frombuffer(await rig.memory(), "<u8"), old.copy()
+        stored = [p for p in range(n) if rig.bus(p + 0.5) in wrote]
+        want[256::512][stored] = ~want[256::512][stored]
+        assert (now == want).all()
+        assert await rig.reg(Reg.LINK_ERRORS) == len(rig.driver.link_errors) == len(lost["MEM_READ"])
+        host.faults.clear()
+        rig.content = bytes(now)
+        for _ in range(2):
+            assert set(await rig.status(flood(rig))) == {OK}
+        assert await rig.memory() == rig.content
+
+    await Rig(harness, log2_done=4).run(body)
+    harness.check()
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+@cocotb.parametrize(reset=[False, True])
+async def bus_master_off_halts_rings(dut: Any, reset: bool) -> None:
+    """Each ring halts at the first record it has to move and stays so; a reset or new rings bring it back."""
+    harness = await start(dut)
+    harness.host.late_ns = 4_000
+
+    async def body(rig: Rig) -> None:
+        await rig.warm()
+        tails = {n: await rig.reg(Reg[f"{n}_TAIL"]) for n in ("FAULT", "EVENT", "DONE")}
+        # The invalidation and the write wait for the first read, the fault behind them for the write.
+        harness.host.faults = {rig.bus(5): "late"}
+        rows = [rig.rows(Work.READ, [5]), rig.rows(Work.WRITE, [5], 8), rig.rows(Work.READ, [rig.pages])]
+        await rig.engine.submit(np.concatenate(rows))
+        await rig.until(lambda: harness.host.reads[-1].address == rig.bus(5))
+        rig.world.spawn(rig.mm.munmap(BASE + 5 * 4096, 4096), "munmap", daemon=True)
+        await sleep(2_000)
+        await bus_master(rig, False)
+        sent = len(harness.host.reads), len(harness.host.writes)
+        rig.world.spawn(rig.driver._command(Op.FENCE, PASID), "fence", daemon=True)
         await rig.engine.submit(rig.rows(Work.READ, [0]))
-        await sleep(20_000)
-        assert (len(harness.host.writes), len(harness.host.reads)) == sent
-        assert await rig.reg(Reg.LINK_STATUS) & 1 == 0
-        assert await rig.reg(Reg.WORK_CTRL) & 2 or await rig.reg(Reg.DONE_CTRL) & 2
+        await sleep(10_000)
+        for name in RINGS:
+            assert await rig.reg(Reg[f"{name}_CTRL"]) == 3, name
+        await bus_master(rig, True)
+        await sleep(5_000)
+        assert (len(harness.host.reads), len(harness.host.writes)) == sent
+        assert {n: await rig.reg(Reg[f"{n}_TAIL"]) for n in tails} == tails
+        assert await rig.reg(Reg.LINK_ERRORS) == 0 and IRQ_ERROR not in harness.irq_log
 
     await Rig(harness).run(body, judge=False)
-    await harness.function_reset()
+    harness.host.faults.clear()
+    if reset:
+        await harness.function_reset()
+    else:
+        await take_over(harness)
     await again(harness)
 
 
+async def take_over(harness: PcieHarness) -> None:
+    """What a driver does with a device whose rings have halted and that it does not reset.
+
+    New rings, the PASID detached, the engine emptied into a DONE ring that nobody reads.
+    """
+    world = PcieWorld(harness, hang_cycles=200_000)
+    phys = PhysMem(harness.memory)
+    world.watch(phys)
+    driver = SvmDriver(world.transport, phys, world.sched)
+    scrap = RingSet(world.transport, phys)
+
+    async def main() -> None:
+        for name in RINGS:
+            await world.transport.write_reg(Reg[f"{name}_CTRL"], 0)
+        await driver.probe()
+        await scrap.add(Consumer, "DONE", 8)
+        await scrap.enable()
+        assert await driver._command(Op.DETACH, PASID) == 0
+        while not await world.transport.read_reg(Reg.ENGINE_STATUS) & 1:
+            await sleep(1000)
+        await scrap.remove()
+        await driver.remove()
+
+    world.spawn(main(), "take over")
+    await world.run_cocotb(harness.dut, 100_000)
+    harness.log.drain()
+
+
+class Poker:
+    """A host that reads and writes registers without a pause, several accesses at once."""
+
+    def __init__(self, harness: PcieHarness, tasks: int = 4) -> None:
+        self.harness = harness
+        self.on = True
+        #: values of ENGINE_ID, None for a read that was never answered
+        self.seen: list[int | None] = []
+        self.tasks = [cocotb.start_soon(self._run()) for _ in range(tasks)]
+
+    async def _run(self) -> None:
+        rc, bar = self.harness.rc, self.harness.bar
+        while self.on:
+            await rc.mem_write_dword(bar + Reg.DONE_HOLDOFF, 256)
+            try:
+                self.seen.append(await rc.mem_read_dword(bar + Reg.ENGINE_ID, timeout=2_000))
+            except Exception as error:
+                # The package raises no narrower type.
+                assert str(error) == "Timeout"
+                self.seen.append(None)
+
+    async def stop(self) -> None:
+        """Wait for the last accesses; every value was right or missing."""
+        self.on = False
+        for task in self.tasks:
+            await task
+        assert set(self.seen) <= {ENGINE_MAGIC, None}
+
+
+async def busy(rig: Rig) -> None:
+    """Traffic of every kind: reads, writes, copies, an AtomicOp, faults, an invalidation, an error."""
+    rig.harness.host.faults[rig.bus(12)] = "ur"
+    rig.world.spawn(rig.mm.munmap(BASE + 14 * 4096, 8192), "munmap", daemon=True)
+    source = rig.rows(Work.READ, [0, 1.5, 3.25])[:, 1]
+    rows = (
+        rig.rows(Work.CAS, [13], 8),
+        rig.rows(Work.COPY, [8, 9.5, 11.25], 1000, src=source),
+        flood(rig),
+        rig.rows(Work.READ, [rig.pages, rig.pages + 1]),
+    )
+    await rig.engine.submit(np.concatenate(rows))
+
+
 @cocotb.test(timeout_time=2, timeout_unit="ms")
-@cocotb.parametrize(late=[False, True])
-async def function_level_reset(dut: Any, late: bool) -> None:
-    """With traffic in flight: no packet is cut, no old completion reaches a new request."""
+@cocotb.parametrize(reads=["answered", "late", "ended"])
+async def function_level_reset(dut: Any, reads: str) -> None:
+    """With traffic in flight both ways: no packet is cut, no old completion reaches a new request.
+
+    What the host asks for meanwhile is answered right or not at all. The hard block may end the reads.
+    """
     harness = await start(dut)
-    harness.expect(DROPPED, NO_TAG)
+    harness.expect(DROPPED, NO_TAG, BAD_STATUS)
     harness.host.latency = (500, 3_000)
+    flows, pokers = harness.flows(), []
 
     async def body(rig: Rig) -> None:
         await rig.warm()
-        if late:
+        if reads == "late":
             harness.host.late_ns = 30_000
-            harness.host.faults = {rig.bus(p): "late" for p in range(0, rig.pages, 3)}
-        await rig.engine.submit(flood(rig))
-        await sleep(1_500)
+            harness.host.faults = {rig.bus(p): "late" for p in range(0, rig.pages, 5)}
+        await busy(rig)
+        pokers.append(Poker(harness))
+        while not await rig.reg(Reg.LINK_ERRORS):
+            await sleep(200)
 
     await Rig(harness).run(body, judge=False)
-    await harness.function_reset()
+    plain = harness.host.fault_of
+    if reads == "ended":
+        harness.host.fault_of = lambda tlp: "missing"
+    begin = get_sim_time("ns")
+    await with_timeout(harness.function_reset(ends_reads=reads == "ended"), 100, "us")
+    # A read without an answer times out after 16 us.
+    assert get_sim_time("ns") - begin < (8_000 if reads == "ended" else 20_000)
+    harness.host.fault_of = plain
+    await pokers[0].stop()
+    assert None in pokers[0].seen and pokers[0].seen[0] == ENGINE_MAGIC
+    assert not flows["rq"].idles and not flows["cc"].idles, "a packet without its end"
     harness.host.faults.clear()
     await again(harness)
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
 async def surprise_reset(dut: Any) -> None:
-    """The link goes down and comes up under traffic: registers read as gone, then all works again."""
+    """The link goes down and up under traffic both ways: registers read as gone, then all works again."""
     harness = await start(dut)
-    harness.expect("Configuration space disabled", NO_TAG, "No space")
+    harness.expect("Configuration space disabled", NO_TAG, BAD_STATUS, "No space")
+    harness.host.latency = (500, 1_500)
 
     async def body(rig: Rig) -> None:
         await rig.warm()
-        await rig.engine.submit(flood(rig))
-        await sleep(1_000)
-        harness.dut.sys_reset.value = 0
+        await busy(rig)
+        poker = Poker(harness)
+        while not await rig.reg(Reg.LINK_ERRORS):
+            await sleep(200)
+        cocotb.start_soon(harness.link_down())
         await sleep(2_000)
+        poker.on = False
         with pytest.raises(OSError) as error:
             await rig.reg(Reg.ID)
         assert error.value.errno == errno.ENODEV
+        assert set(poker.seen) == {ENGINE_MAGIC, None}
 
     await Rig(harness).run(body, judge=False)
+    harness.host.faults.clear()
     await harness.link_up_again()
     await again(harness)
 
@@ -453,6 +719,8 @@ async def again(harness: PcieHarness) -> None:
         await rig.warm()
         for _ in range(3):
             assert set(await rig.status(flood(rig))) == {OK}
+        for reg in (Reg.LINK_ERRORS, Reg.LINK_UNEXPECTED, Reg.LINK_LOST):
+            assert await rig.reg(reg) == 0, reg.name
         assert await rig.memory() == rig.content
         assert not rig.driver.link_errors
 
@@ -467,6 +735,7 @@ async def matrix(dut: Any, idle: float, full: float, limits: tuple[int, int]) ->
     harness = await start(dut, max_payload=limits[0], max_read=limits[1], extended_tag=idle > 0)
     harness.host.rcb = 128 if full else 64
     harness.press(idle, full)
+    flows = harness.flows()
 
     async def body(rig: Rig) -> None:
         await rig.warm()
@@ -484,5 +753,9 @@ async def matrix(dut: Any, idle: float, full: float, limits: tuple[int, int]) ->
     assert kinds[True] and kinds[False]
     harness.check()
     assert not int(dut.m_axis_rq_tvalid.value)
-    await RisingEdge(dut.clk)
-    await Timer(1, "ns")
+    for name in ("cq", "rc"):
+        assert bool(flows[name].idles) == bool(idle), f"{name}: idle cycles"
+    for name in ("cc", "rq"):
+        assert not full or flows[name].stalls > flows[name].beats // 4, f"{name}: back-pressure"
+        assert not flows[name].idles, f"{name}: a gap in a packet"
+    assert not flows["rc"].stalls, "the device takes every completion at once"

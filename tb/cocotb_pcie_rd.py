@@ -23,6 +23,7 @@ async def random_bursts(dut: Any, idle: float, full: float, limits: tuple[int, i
     env = await Env(dut, max_payload=limits[0], max_read=limits[1]).start()
     env.host.rcb = limits[2]
     env.press(idle, full)
+    flows = env.flows() if idle and full else {}
     host, axi, rng = env.host, env.axi, env.rng
     areas = [(BASE, host.map(BASE, 1 << 16)), (LOW, host.map(LOW, 1 << 16))]
     reads: list[tuple[Read, int, int, bytes]] = []
@@ -42,6 +43,9 @@ async def random_bursts(dut: Any, idle: float, full: float, limits: tuple[int, i
         assert axi.data_of(read, address, size) == expected, f"read of {address:#x} size {size}"
     assert host.completions != sorted(host.completions), "the host kept the order"
     assert not env.events
+    if flows:
+        assert flows["rc"].idles and not flows["rc"].stalls, "RC: idle cycles from the host, never stalled"
+        assert flows["rq"].stalls and not flows["rq"].idles, "RQ: stalled by the host, no gap in a packet"
     env.check()
 
 
@@ -59,7 +63,7 @@ async def split_is_minimal(dut: Any, limit: int) -> None:
 
 @cocotb.test(timeout_time=200, timeout_unit="us")
 @cocotb.parametrize(
-    kind=["ur", "ca", "poison", "headless", "missing", "late"],
+    kind=["ur", "ca", "poison", "headless", "missing", "late", "expired"],
     place=["first", "last"],
 )
 async def error_stays_with_its_access(dut: Any, kind: str, place: str) -> None:
@@ -135,6 +139,84 @@ async def duplicates_change_nothing(dut: Any) -> None:
         assert axi.data_of(read, BASE + 512 * k) == memory[512 * k : 512 * k + 512]
     await Timer(2, "us")
     assert env.events["unexpected"] > 0 and not env.events["error"]
+    env.check()
+
+
+@cocotb.test(timeout_time=100, timeout_unit="us")
+@cocotb.parametrize(
+    reads=[
+        cocotb.Param(((64, 64), (0, 256)), name="fewer_bytes"),
+        cocotb.Param(((64, 64), (0, 64)), name="other_address"),
+        cocotb.Param(((0, 256), (64, 64)), name="more_bytes"),
+    ]
+)
+async def copy_meets_a_reused_tag(dut: Any, reads: tuple[tuple[int, int], tuple[int, int]]) -> None:
+    """A completion comes again, does not fit the read that has its tag by then: that one ends with SLVERR.
+
+    One of more bytes than the read still wants belongs to another for certain: it is dropped. `reads`: offset
+    and size of the read before and of the later one.
+    """
+    (old_at, old_size), (new_at, new_size) = reads
+    hurt = new_size >= old_size
+    env = await Env(dut, max_payload=128, max_read=256).start()
+    env.expect("Invalid tag", "Lower address mismatch")
+    host, axi = env.host, env.axi
+    host.split = split_every_rcb(host)  # type: ignore[method-assign]
+    memory = host.map(BASE, 1 << 14)
+    first = axi.start_read(BASE + old_at, old_size // env.bytes)
+    await first.done.wait()
+    (old,) = host.reads
+    copy = host.split(old, bytes(memory[old_at : old_at + old_size]))[0]
+    others = [axi.start_read(BASE + 1024 + 64 * k, 64 // env.bytes, id_=k) for k in range(31)]
+    for read in others:
+        await read.done.wait()
+    host.latency = (4_000, 4_000)
+    at = 8192 + new_at
+    hit = axi.start_read(BASE + at, new_size // env.bytes)
+    beside = axi.start_read(BASE + 4096, 256 // env.bytes, id_=1)
+    await Timer(1, "us")
+    assert host.reads[-2].tag == old.tag and host.reads[-2].address == BASE + at
+    await env.rc.send(copy)
+    for read in (hit, beside):
+        await read.done.wait()
+    assert set(beside.resps) == {OKAY} and axi.data_of(beside, BASE + 4096) == memory[4096 : 4096 + 256]
+    assert set(hit.resps) == {SLVERR if hurt else OKAY}
+    assert axi.data_of(hit, BASE + at) == (bytes(new_size) if hurt else memory[at : at + new_size])
+    host.latency = (50, 800)
+    await Timer(5, "us")
+    assert env.events["error"] == hurt and env.events["unexpected"]
+    for read in [axi.start_read(BASE + 64 * k, 64 // env.bytes, id_=k) for k in range(40)]:
+        await read.done.wait()
+        assert set(read.resps) == {OKAY}
+    assert len({t.tag for t in host.reads[-40:]}) == 32
+    env.check()
+
+
+@cocotb.test(timeout_time=100, timeout_unit="us")
+@cocotb.parametrize(timed_out=[False, True])
+async def hard_block_gives_up(dut: Any, timed_out: bool) -> None:
+    """Every tag lost: the hard block's timeout, before or after ours, ends each read and frees its tag."""
+    env = await Env(dut).start()
+    host, axi = env.host, env.axi
+    memory = host.map(BASE, 1 << 12)
+    plain, host.fault_of = host.fault_of, lambda tlp: "missing"  # type: ignore[method-assign]
+    reads = [axi.start_read(BASE + 64 * k, 64 // env.bytes, id_=k) for k in range(40)]
+    await Timer(24 if timed_out else 4, "us")
+    lost = list(host.reads)
+    assert sorted(t.tag for t in lost) == list(range(32))
+    assert sum(r.done.is_set() for r in reads) == (32 if timed_out else 0)
+    host.fault_of = plain  # type: ignore[method-assign]
+    for tlp in env.rng.sample(lost, 32):
+        host.expire(tlp)
+    for k, read in enumerate(reads):
+        await read.done.wait()
+        assert set(read.resps) == {OKAY if k >= 32 else SLVERR}
+        assert axi.data_of(read, BASE + 64 * k) == (memory[64 * k : 64 * k + 64] if k >= 32 else bytes(64))
+    assert (env.events["error"], env.events["timeout"]) == ((0, 32) if timed_out else (32, 0))
+    for read in [axi.start_read(BASE + 64 * k, 64 // env.bytes, id_=k) for k in range(64)]:
+        await read.done.wait()
+        assert set(read.resps) == {OKAY}
+    assert {t.tag for t in host.reads[-64:]} == set(range(32)) and not env.events["unexpected"]
     env.check()
 
 

@@ -19,6 +19,7 @@ async def random_bursts(dut: Any, idle: float, full: float, payload: int) -> Non
     """Bursts of any start, length, size and strobes land byte for byte."""
     env = await Env(dut, max_payload=payload).start()
     env.press(idle, full)
+    flows = env.flows() if idle and full else {}
     host, axi, rng = env.host, env.axi, env.rng
     areas = [(BASE, host.map(BASE, 1 << 16)), (LOW, host.map(LOW, 1 << 16))]
     want = [bytearray(memory) for _, memory in areas]
@@ -46,6 +47,8 @@ async def random_bursts(dut: Any, idle: float, full: float, payload: int) -> Non
     await Timer(2, "us")
     for (_, memory), expected in zip(areas, want, strict=True):
         assert memory == expected
+    if flows:
+        assert flows["rq"].stalls and not flows["rq"].idles, "RQ: stalled by the host, no gap in a packet"
     env.check()
 
 

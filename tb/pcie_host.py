@@ -26,6 +26,7 @@ from cocotbext.pcie.core.function import Function
 from cocotbext.pcie.core.tlp import Tlp, TlpType
 from cocotbext.pcie.core.utils import PcieId
 from cocotbext.pcie.xilinx.us import UltraScalePlusPcieDevice
+from cocotbext.pcie.xilinx.us.tlp import ErrorCode, Tlp_us
 
 #: Where the root complex takes interrupt messages.
 MSI = range(0x8000_0000, 0x8000_1000)
@@ -37,7 +38,7 @@ WRITES = (TlpType.MEM_WRITE, TlpType.MEM_WRITE_64)
 READS = (TlpType.MEM_READ, TlpType.MEM_READ_64)
 ATOMICS = (TlpType.CAS, TlpType.CAS_64)
 #: Kinds of fault: what a request that covers the address gets.
-FAULTS = ("ur", "ca", "poison", "missing", "late", "twice", "headless")
+FAULTS = ("ur", "ca", "poison", "missing", "late", "twice", "headless", "expired")
 
 
 class Complaints(logging.Handler):
@@ -205,10 +206,13 @@ class Host:
         if atomic and not self.atomics:
             kind = "ur"
         self.completions.append(tlp.tag)
-        if kind == "missing":
-            return
         if kind == "late":
             await Timer(self.late_ns, "ns")
+        if kind == "missing":
+            return
+        if kind == "expired":
+            self.expire(tlp)
+            return
         if kind == "ur":
             await self.rc.send(Tlp.create_ur_completion_for_tlp(tlp, PcieId(0, 0, 0)))
             return
@@ -229,6 +233,22 @@ class Host:
                 await self.rc.send(Tlp(cpl))
             if self.rng.random() < 0.3:
                 await Timer(self.rng.randint(1, 60), "ns")
+
+    def expire(self, tlp: Tlp, code: ErrorCode = ErrorCode.TIMEOUT) -> None:
+        """The hard block ends a request itself, by its timeout or a reset: an RC packet without payload.
+
+        Tag and request-completed bit are the descriptor's only valid fields (PG213); the others are random.
+        """
+        rng, device = self.rng, self.device
+        end = Tlp_us(Tlp.create_completion_for_tlp(tlp, PcieId(0, 0, 0)))
+        end.error_code, end.request_completed = code, True
+        end.status, end.ep = rng.randrange(8), bool(rng.randrange(2))
+        end.byte_count, end.length = rng.randrange(1 << 13), rng.randrange(1 << 11)
+        end.lower_address = rng.randrange(1 << 12)
+        device.active_request[tlp.tag] = None
+        device.cpld_credit_count = max(device.cpld_credit_count - tlp.get_data_credits(), 0)
+        device.cpld_credit_released.set()
+        device.rc_queue.put_nowait(end)
 
     def swap(self, tlp: Tlp, memory: memoryview, at: int) -> Tlp:
         """Do a CAS AtomicOp; its completion carries the old value."""
@@ -258,6 +278,34 @@ class Host:
             at += size
             out.append(cpl)
         return out
+
+
+class Flow:
+    """Counts the cycles of a stream from now on: `beats`; `stalls`: valid, not ready; `idles`.
+
+    An idle cycle is one in which `source`, the host's end, holds a packet back; without a source, where the
+    device drives, one without data inside a packet.
+    """
+
+    def __init__(self, dut: Any, name: str, source: Any = None) -> None:
+        self.clk, self.source = dut.clk, source
+        self.signals = [getattr(dut, f"{name}_{s}") for s in ("tvalid", "tready", "tlast")]
+        self.beats = self.stalls = self.idles = 0
+        cocotb.start_soon(self._run())
+
+    async def _run(self) -> None:
+        inside = False
+        while True:
+            await RisingEdge(self.clk)
+            valid, ready, last = (int(s.value) for s in self.signals)
+            if valid:
+                self.beats += ready
+                self.stalls += not ready
+                inside = not last if ready else inside
+            elif self.source is not None:
+                self.idles += self.source.pause and not self.source.idle()
+            else:
+                self.idles += inside
 
 
 def pauses(seed: int, busy: float) -> Iterator[int]:
@@ -380,6 +428,16 @@ class Link:
             for channel in group:
                 if busy:
                     channel.set_pause_generator(pauses(next(seeds), busy))
+
+    def flows(self) -> dict[str, Flow]:
+        """A Flow of each of the four streams."""
+        d, dut = self.device, self.dut
+        return {
+            "cq": Flow(dut, "s_axis_cq", d.cq_source),
+            "cc": Flow(dut, "m_axis_cc"),
+            "rq": Flow(dut, "m_axis_rq"),
+            "rc": Flow(dut, "s_axis_rc", d.rc_source),
+        }
 
     def expect(self, *patterns: str) -> None:
         """What the models may complain about in this test."""

@@ -30,7 +30,14 @@ class Rig:
     `body(rig)` runs as a kernel thread. A Rig on a harness whose device was reset starts from nothing.
     """
 
-    def __init__(self, harness: PcieHarness, pages: int = 16, seed: int = 1, log2_work: int = 8) -> None:
+    def __init__(
+        self,
+        harness: PcieHarness,
+        pages: int = 16,
+        seed: int = 1,
+        log2_work: int = 8,
+        log2_done: int | None = None,
+    ) -> None:
         self.harness = harness
         self.pages = pages
         self.world = PcieWorld(harness, seed=seed, strategy=RandomStrategy(seed, 0.05), hang_cycles=200_000)
@@ -42,7 +49,11 @@ class Rig:
         self.oracle.watch(self.phys)
         self.driver = SvmDriver(self.world.transport, self.phys, self.world.sched)
         self.engine = Engine(
-            self.world.transport, self.phys, self.world.sched, log2_work=log2_work, log2_done=log2_work
+            self.world.transport,
+            self.phys,
+            self.world.sched,
+            log2_work=log2_work,
+            log2_done=log2_work if log2_done is None else log2_done,
         )
         self.mm = MmStruct(self.phys, "rig")
         self.content = harness.rng.randbytes(pages * PAGE_SIZE)

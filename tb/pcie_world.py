@@ -16,6 +16,8 @@ import numpy as np
 from cocotb.queue import Queue
 from cocotb.triggers import Event, FallingEdge, First, RisingEdge, Timer
 from cocotb.utils import get_sim_time
+from cocotbext.pcie.core.tlp import Tlp
+from cocotbext.pcie.xilinx.us.tlp import ErrorCode
 from numpy.typing import NDArray
 
 from sw_model import device_interface as dev
@@ -105,21 +107,44 @@ class PcieHarness(Link):
         self.log.forget()
         self._events = self._irqs = 0
 
-    async def function_reset(self) -> None:
-        """pcie_flr(): the function's reset, with whatever is in flight; then the state is restored."""
-        self.function.bus_master_enable = False
+    async def function_reset(self, ends_reads: bool = False) -> None:
+        """pcie_flr(): the function's reset, with whatever is in flight; then the state is restored.
+
+        `ends_reads`: the hard block tells on RC (error code 8) that requests have ended with the reset.
+        """
+        # The model throws away what it has still to send when bus mastering goes off.
+        self.function.bus_master_enable = ends_reads
         self.function.msix_cap.msix_enable = False
         self.dut.cfg_flr_in_process.value = 1
         while not int(self.dut.cfg_flr_done.value) & 1:
             await RisingEdge(self.dut.clk)
+            for tlp in filter(None, self.device.active_request if ends_reads else ()):
+                self.host.expire(tlp, ErrorCode.FLR)
+        self.function.bus_master_enable = False
         self.dut.cfg_flr_in_process.value = 0
         await Timer(200, "ns")
         await self.restore()
 
+    async def link_down(self) -> None:
+        """The link fails: from now on nothing comes down it. Then a fundamental reset (sys_reset low).
+
+        The reset comes between packets of CQ and RC: the model would send the rest of one after it.
+        """
+
+        async def discard(tlp: Tlp) -> None:
+            tlp.release_fc()
+
+        d = self.device
+        d.upstream_port.rx_handler = discard
+        while not (d.cq_source.idle() and d.rc_source.idle()):
+            await RisingEdge(self.dut.clk)
+        self.dut.sys_reset.value = 0
+
     async def link_up_again(self) -> None:
-        """End a fundamental reset (sys_reset low): the hard block forgets its requests, the host restores."""
+        """End a fundamental reset: the hard block forgets its requests, the host restores."""
         self.device.active_request = [None] * len(self.device.active_request)
         self.device.cpld_credit_count = 0
+        self.device.upstream_port.rx_handler = self.device.upstream_recv
         self.dut.sys_reset.value = 1
         await FallingEdge(self.dut.rst)
         self.log.forget()

@@ -4,7 +4,8 @@
 
 // Function-level reset with traffic in flight: stops new requests, lets the packet on a stream end, resets the function
 // (`flush`), waits until every read sent before has been answered or has timed out, then tells the hard block.
-// CQ packets that arrive meanwhile are dropped whole. Latency: 32 cycles, at most a completion timeout more.
+// CQ packets that begin meanwhile are dropped whole: a host that goes on asking delays nothing.
+// Latency: 32 cycles, at most a completion timeout more.
 // Invariant: no packet is cut short on RQ or CC, and no tag is free while its completion may still come.
 module pcie_flr (
     input wire clk,
@@ -56,12 +57,12 @@ module pcie_flr (
     end
   end
 
-  // A packet of which the function has seen a part, or none, before or during its reset.
+  // A packet of which the function has seen nothing, or a part before its reset.
   reg in_packet;
   reg drop;
   wire take = cq_valid && cq_ready;
   wire in_packet_next = take ? !cq_last : in_packet;
-  assign cq_drop = flush || drop;
+  assign cq_drop = flush || drop || (stop && !in_packet);
 
   always @(posedge clk) begin
     if (rst) begin
