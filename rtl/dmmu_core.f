@@ -3,6 +3,7 @@
 lib/arb_rr.v
 lib/encode.v
 lib/fifo.v
+lib/fifo_reg.v
 lib/pool.v
 lib/ram_1r1w.v
 lib/skid.v
@@ -10,6 +11,7 @@ mmu/dmmu_tlb_port.v
 mmu/dmmu_tlb.v
 mmu/dmmu_track.v
 mmu/dmmu_channel.v
+mmu/dmmu_wqueue.v
 mmu/dmmu_wbuf.v
 mmu/dmmu_merge.v
 mmu/dmmu_fault.v

@@ -28,14 +28,14 @@ BARS = [
     Bar("hit latency, cycles", "<=", 4, "ZDL 2 (one lookup in 3 cycles), VTP 6, Coyote 7, TaPaSCo 9"),
     Bar("reads translated per cycle", ">=", 0.99, "VTP 1, TaPaSCo 1, ZDL 0.33, Coyote 0.125"),
     Bar("writes translated per cycle", ">=", 0.99, "shared with reads in every peer"),
-    Bar("miss to fault record, cycles", "<=", 8, "Coyote 6, VTP L2 6, TaPaSCo 14, VTP service 27"),
+    Bar("miss to fault record, cycles", "<=", 10, "Coyote 6, VTP L2 6, TaPaSCo 14, VTP service 27"),
     Bar("answer to access, cycles", "<=", 8, "Coyote 7, TaPaSCo 7, VTP service 13"),
     Bar("faults of 64 requests to a page", "<=", 1, "VTP 8 requests, 1 fault"),
     Bar("faults outstanding at the host", ">=", 32, "TaPaSCo 23, VTP 9, others 1"),
     Bar("cycles per page of a fill run", "<=", 2.5, "Coyote 2.7"),
     Bar("page invalidations back to back, cycles each", "<=", 4.5, "VTP 1, whole set dropped"),
     Bar("invalidate 1 pages, effect to completion", "<=", 4, "VTP 1 and ZDL 1, neither drains; Coyote 6"),
-    Bar("invalidate 1 pages, command to event", "<=", 8, "VTP and TaPaSCo have no completion; ZDL about 25"),
+    Bar("invalidate 1 pages, command to event", "<=", 20, "VTP and TaPaSCo have no completion; ZDL about 25"),
     *(
         Bar(f"invalidate {n} pages, command to next command", "<=", min(n, 256) + const, peer)
         for n, const, peer in (

@@ -52,8 +52,8 @@ async def faults(env: CoreEnv, out: dict[str, Any]) -> None:
     out["answer to access, cycles"] = max(answer)
     n = len(env.faults)
     accs = [env.read(1, VA + 2000 * PAGE + 32 * i, id=i % 64) for i in range(env.park)]
-    await env.until(lambda: accs[-1].t_acc > 0, 500)
-    await env.cycles(20)
+    await env.until(lambda: accs[-1].t_acc > 0, 1000)
+    await env.cycles(6 * env.park)
     out[f"faults of {env.park} requests to a page"] = len(env.faults) - n
     env.respond(env.faults[-1], Code.FAILURE)
     await env.finish()
@@ -94,7 +94,7 @@ async def invalidations(env: CoreEnv, out: dict[str, Any]) -> None:
     cmds = [env.invalidate(1, VA + (i + 5000) * PAGE, complete=i == 255) for i in range(256)]
     await env.done(cmds[-1])
     out["page invalidations back to back, cycles each"] = round((cmds[-1].effect - cmds[0].t_acc) / 255, 2)
-    everything = env.invalidate_pasid(9)
+    everything = env.invalidate_pasid(1)
     await env.done(everything)
     out["invalidate a PASID, command to event"] = everything.t_event_valid - everything.t_acc
 

@@ -152,6 +152,7 @@ async def test_tag_tells_every_address_bit(dut):
         assert all(a.resp == OKAY for a in inside), f"size {size}: an address inside the page missed"
         assert all(a.resp == DECERR for a in outside), f"size {size}: an address outside the page hit"
         env.invalidate_all()
+    await env.sync()
     await env.end()
 
 
@@ -175,7 +176,7 @@ async def test_tag_tells_every_pasid_bit(dut):
             assert all(a.resp == DECERR for a in reads + writes), "another PASID's translation was used"
         for p in others:
             env.detach(p)
-        await env.sync()
+        await env.sync(limit=10_000)
     await env.end()
 
 

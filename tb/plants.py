@@ -79,7 +79,7 @@ RTL = (
     RtlPlant(
         "completion-before-drain",
         "an invalidation completes without waiting for accesses in flight",
-        ((_CMD, "assign dq_wait = is_inv &&", "assign dq_wait = !PLANT && is_inv &&"),),
+        ((_CMD, "c_wait <= e_inv", "c_wait <= !PLANT && e_inv"),),
         STALE,
     ),
     RtlPlant(
@@ -88,35 +88,49 @@ RTL = (
         (
             (
                 _CMD,
-                "  // ------------------------------------------------------------------ invalidate\n",
+                "  assign op_every = c_scope[1];\n",
                 """\
-  reg [2:0] late_op;
+  reg [3:0] late_left;
+  reg [2:0] late_start;
   reg [VPN_W-1:0] late_pn;
   reg [FN_W-1:0] late_fn;
   reg [19:0] late_pasid;
+  reg [LOG_PASIDS-1:0] late_index;
   reg [1:0] late_perm;
-  wire late = PLANT && state == S_INV_END && phase;
+  assign late = late_left != 4'd0;
   always @(posedge clk) begin
-    if (rst) late_op <= 3'b000;
-    else if (fill_x0) begin
-      late_op <= 3'b001 << c_size;
-      late_pn <= pn_4k;
-      late_fn <= fill_fn;
-      late_pasid <= c_pasid;
-      late_perm <= c_perm;
-    end else if (late) late_op <= 3'b000;
+    if (rst) begin
+      late_left  <= 4'd0;
+      late_start <= 3'b000;
+    end else if (late) begin
+      late_left <= late_left - 4'd1;
+      if (late_left == 4'd1) late_start <= 3'b000;
+    end else if (op_start != 3'b000 && op_fill) begin
+      late_start <= op_start;
+      late_pn <= op_lo;
+      late_fn <= op_fn;
+      late_pasid <= op_pasid;
+      late_index <= op_index;
+      late_perm <= op_perm;
+    end else if (ran && c_detach) begin
+      late_start <= 3'b000;
+    end else if (ran && c_wait && late_start != 3'b000) begin
+      late_left <= PLANT ? 4'd15 : 4'd0;
+    end
   end
-
-  // ------------------------------------------------------------------ invalidate
+  assign op_every = c_scope[1] && !late;
 """,
             ),
-            (_CMD, "assign op_fill = fill_x0", "assign op_fill = late ? late_op : fill_x0"),
-            (_CMD, "assign op_pn_4k = pn_4k;", "assign op_pn_4k = late ? late_pn : pn_4k;"),
-            (_CMD, "assign op_pn_2m = pn_2m;", "assign op_pn_2m = late ? late_pn[VPN_W-10:0] : pn_2m;"),
-            (_CMD, "assign op_pn_1g = pn_1g;", "assign op_pn_1g = late ? late_pn[VPN_W-19:0] : pn_1g;"),
-            (_CMD, "assign op_pasid = c_pasid;", "assign op_pasid = late ? late_pasid : c_pasid;"),
-            (_CMD, "assign op_fn = fill_fn;", "assign op_fn = late ? late_fn : fill_fn;"),
-            (_CMD, "assign op_perm = c_perm;", "assign op_perm = late ? late_perm : c_perm;"),
+            (_CMD, "  assign leave = p3", "  wire late;\n  assign leave = !late && p3"),
+            (_CMD, "op_start <= (leave", "op_start <= (late_left == 4'd9) ? late_start : (leave"),
+            (_CMD, "op_fill <= e_fill;", "op_fill <= late || e_fill;"),
+            (_CMD, "<= x_many;", "<= !late && x_many;"),
+            (_CMD, "op_lo <= s_lo;", "op_lo <= late ? late_pn : s_lo;"),
+            (_CMD, "op_hi <= s_hi;", "op_hi <= late ? late_pn : s_hi;"),
+            (_CMD, "op_pasid <= d_pasid;", "op_pasid <= late ? late_pasid : d_pasid;"),
+            (_CMD, "op_index <= x_position;", "op_index <= late ? late_index : x_position;"),
+            (_CMD, "op_fn <= s_fn;", "op_fn <= late ? late_fn : s_fn;"),
+            (_CMD, "op_perm <= d[", "op_perm <= late ? late_perm : d["),
         ),
         STALE,
         QUICK_FILL,
@@ -124,24 +138,21 @@ RTL = (
     RtlPlant(
         "drain-forgets-writes",
         "a completion waits for reads in flight only",
-        ((_DRAIN, "wire waited = r_none && w_none", "wire waited = r_none && (w_none || PLANT)"),),
+        ((_DRAIN, "!r_marked && !w_marked;", "!r_marked && (!w_marked || PLANT);"),),
         STALE,
         PAGES_ONLY,
     ),
     RtlPlant(
         "drain-forgets-size",
         "a completion waits for accesses whose 4-KiB page is in the range, whatever the translation's size",
-        (
-            (_SCAN, "(vpn | page_mask) >= start", "(vpn | (PLANT ? {VPN_W{1'b0}} : page_mask)) >= start"),
-            (_SCAN, "(vpn & ~page_mask) <= last", "(vpn & ~(PLANT ? {VPN_W{1'b0}} : page_mask)) <= last"),
-        ),
+        ((_SCAN, "c_size <= size;", "c_size <= PLANT ? 2'd0 : size;"),),
         STALE,
         HUGE_ONLY,
     ),
     RtlPlant(
         "permission-ignored",
         "a translation is used for a write that it does not allow",
-        ((_CHANNEL, "&& s2_perm &&", "&& (s2_perm || PLANT) &&"),),
+        ((_CHANNEL, "wire usable = ", "wire usable = (PLANT && (hit_4k || hit_2m)) || "),),
         frozenset({"permission"}),
     ),
     RtlPlant(
@@ -173,22 +184,29 @@ RTL = (
         (
             (
                 _CHANNEL,
-                "  reg [1:0] s3_op;\n",
+                "  reg s4_enter;\n",
                 """\
   reg [PARK-1:0] kept;
   reg [PA_W-13:0] kept_fn[0:PARK-1];
-  wire s2_kept = PLANT && s2_op == OP_REPLAY && kept[s2_slot];
-  always @(posedge clk) begin
-    if (enqueue) begin
-      kept[nf_slot] <= s3_usable && !do_error;
-      kept_fn[nf_slot] <= s3_fn;
-    end
-  end
-  reg [1:0] s3_op;
+  wire s3_kept = PLANT && !s3_fresh && !s3_retire && !s3_probe && kept[s3_slot];
+  reg s4_enter;
 """,
             ),
-            (_CHANNEL, "s3_usable <= s2_usable;", "s3_usable <= s2_usable || s2_kept;"),
-            (_CHANNEL, "s3_fn <= s2_fn;", "s3_fn <= s2_kept ? kept_fn[s2_slot] : s2_fn;"),
+            (
+                _CHANNEL,
+                "  assign touch = looks && usable;\n",
+                """\
+  always @(posedge clk) begin
+    if (s3_valid && s3_fresh) begin
+      kept[s3_slot] <= waits;
+      kept_fn[s3_slot] <= s3_fn;
+    end
+  end
+  assign touch = looks && usable;
+""",
+            ),
+            (_CHANNEL, "(!hit_2m && allowed_1g)));", "(!hit_2m && allowed_1g))) || s3_kept;"),
+            (_CHANNEL, "s3_fn = hit_4k ?", "s3_fn = s3_kept ? kept_fn[s3_slot] : hit_4k ?"),
         ),
         STALE | {"no-grant", "wrong-frame"},
         Plan(cross=0.7, pages=8, descriptors=1500, pause_ns=1000),
@@ -196,13 +214,19 @@ RTL = (
     RtlPlant(
         "scrub-stops-short",
         "the last page of a range keeps its translation",
-        ((_TLB, "pn <= inv_end", "(PLANT ? pn < inv_end : pn <= inv_end)"),),
+        (
+            (
+                _TLB,
+                "x2_beyond <= beyond[LOG_SETS];",
+                "x2_beyond <= beyond[LOG_SETS] || (PLANT && !op_fill && beyond == {(LOG_SETS + 1) {1'b0}});",
+            ),
+        ),
         STALE,
     ),
     RtlPlant(
         "huge-page-survives",
         "invalidating 4 KiB inside a 2-MiB page leaves its translation in the cache",
-        ((_CMD, "{more_1g, more_2m, more_4k}", "{more_1g, more_2m && !PLANT, more_4k}"),),
+        ((_CMD, ": 3'b111;", ": (PLANT && d_range) ? 3'b101 : 3'b111;"),),
         STALE,
         HUGE_ONLY,
     ),
@@ -212,8 +236,8 @@ RTL = (
         (
             (
                 _TLB,
-                "w_touch),\n      .wr_way(x2_way)",
-                "w_touch),\n      .wr_way((PLANT && !x2_fill) ? {WAYS{1'b0}} : x2_way)",
+                "w_touch),\n      .wr_way(x5_way)",
+                "w_touch),\n      .wr_way((PLANT && !x5_fill && !x5_clear) ? {WAYS{1'b0}} : x5_way)",
             ),
         ),
         STALE,
@@ -221,14 +245,14 @@ RTL = (
     RtlPlant(
         "second-fault",
         "a miss does not see the fault that another opens in the cycle before",
-        ((_FAULT, ".req((c2_valid || busy) ?", ".req(((c2_valid && !PLANT) || busy) ?"),),
+        ((_FAULT, "wire in_new = x_alloc &&", "wire in_new = x_alloc && !PLANT &&"),),
         frozenset({"duplicate-fault"}),
         Plan(pages=3, huge_pages=0, outstanding=96),
     ),
     RtlPlant(
         "waiter-lost",
         "a miss that joins a fault in the cycle of its answer is forgotten",
-        ((_FAULT, "wire c2_again = c2_answered ||", "wire c2_again = (c2_answered && !PLANT) ||"),),
+        ((_FAULT, "wire again = e_hit ? !e_live :", "wire again = e_hit ? !e_live && !PLANT :"),),
         STUCK,
         Plan(pages=3, huge_pages=0, outstanding=96, answer_ns=400, descriptors=6000),
         (1, 2, 3, 4, 5, 6),
@@ -236,7 +260,10 @@ RTL = (
     RtlPlant(
         "success-ends-access",
         "the answer Success ends accesses with an error",
-        ((_FAULT, "an_error = rsp_take && rsp_error;", "an_error = rsp_take && (rsp_error || PLANT);"),),
+        (
+            (_FAULT, "rl_err <= rsp_error &&", "rl_err <= (rsp_error || PLANT) &&"),
+            (_FAULT, "rs_err <= rsp_error &&", "rs_err <= (rsp_error || PLANT) &&"),
+        ),
         frozenset({"false-error"}),
     ),
 )
@@ -246,13 +273,13 @@ EXPLORED = (
     RtlPlant(
         "detach-before-drain",
         "a detach completes without waiting for the PASID's accesses in flight",
-        ((_CMD, "is_inv && (ok || !in_check);", "is_inv && (ok || (!in_check && !PLANT));"),),
+        ((_CMD, "dq_wait <= c_wait;", "dq_wait <= c_wait && !(c_detach && PLANT);"),),
         frozenset(),
     ),
     RtlPlant(
         "larger-page-wins",
         "where a 4-KiB and a 2-MiB translation cover an address, the 2-MiB one is used",
-        ((_CHANNEL, "s2_fn = hit_4k ? fn_4k", "s2_fn = (hit_4k && !(PLANT && hit_2m)) ? fn_4k"),),
+        ((_CHANNEL, "hit_4k ? fn_4k", "(hit_4k && !(PLANT && hit_2m)) ? fn_4k"),),
         frozenset(),
     ),
 )

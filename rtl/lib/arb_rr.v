@@ -26,15 +26,28 @@ module arb_rr #(
   reg [N-1:0] later;
 
   wire [N-1:0] req_later = req & later;
-  wire [N-1:0] negative_later = ~req_later + {{(N - 1) {1'b0}}, 1'b1};
-  wire [N-1:0] negative = ~req + {{(N - 1) {1'b0}}, 1'b1};
   wire any_later = req_later != {N{1'b0}};
 
-  // The lowest set bit.
-  assign grant = any_later ? req_later & negative_later : req & negative;
+  // Ones strictly above the lowest set bit: by carry, or, for a few requesters, by gates.
+  wire [N-1:0] above_later;
+  wire [N-1:0] above_any;
 
-  // Ones strictly above the granted bit.
-  wire [N-1:0] above = any_later ? req_later ^ negative_later : req ^ negative;
+  genvar g;
+  generate
+    if (N > 16) begin : gen_carry
+      assign above_later = req_later ^ (~req_later + {{(N - 1) {1'b0}}, 1'b1});
+      assign above_any = req ^ (~req + {{(N - 1) {1'b0}}, 1'b1});
+    end else begin : gen_gates
+      for (g = 0; g < N; g = g + 1) begin : gen_bit
+        localparam [N-1:0] BELOW = (1 << g) - 1;
+        assign above_later[g] = (req_later & BELOW) != {N{1'b0}};
+        assign above_any[g]   = (req & BELOW) != {N{1'b0}};
+      end
+    end
+  endgenerate
+
+  assign grant = any_later ? req_later & ~above_later : req & ~above_any;
+  wire [N-1:0] above = any_later ? above_later : above_any;
 
   always @(posedge clk) begin
     if (rst) later <= {N{1'b0}};

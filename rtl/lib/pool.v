@@ -20,34 +20,55 @@ module pool #(
 );
 
   localparam N = 1 << LOG_N;
+  localparam [LOG_N-1:0] ONE = 1;
 
+  (* ram_style = "distributed" *)
   reg [LOG_N-1:0] mem[0:N-1];
-  reg [LOG_N:0] wr_ptr;
-  reg [LOG_N:0] rd_ptr;
+  // Both pointers, and one further: the comparison uses these.
+  reg [LOG_N-1:0] wr_ptr;
+  reg [LOG_N-1:0] rd_ptr;
+  reg [LOG_N-1:0] wr_next;
+  reg [LOG_N-1:0] rd_next;
+  reg [LOG_N-1:0] rd_after;
+  // A returned number is in mem.
+  reg some;
   // The next number never given out; the top bit says that there is none.
   reg [LOG_N:0] fresh;
 
   wire used_up = fresh[LOG_N];
-  wire has = !used_up || wr_ptr != rd_ptr;
   wire load = !valid || take;
+  wire pop = load && used_up && some;
+  wire one = rd_after == wr_next;
 
   always @(posedge clk) begin
-    if (give) mem[wr_ptr[LOG_N-1:0]] <= give_index;
-    if (load) index <= used_up ? mem[rd_ptr[LOG_N-1:0]] : fresh[LOG_N-1:0];
+    if (give) mem[wr_ptr] <= give_index;
+    if (load) index <= used_up ? mem[rd_ptr] : fresh[LOG_N-1:0];
   end
 
   always @(posedge clk) begin
     if (rst) begin
       valid  <= 1'b0;
-      wr_ptr <= {(LOG_N + 1) {1'b0}};
-      rd_ptr <= {(LOG_N + 1) {1'b0}};
-      fresh  <= {(LOG_N + 1) {1'b0}};
+      wr_ptr <= {LOG_N{1'b0}};
+      rd_ptr <= {LOG_N{1'b0}};
+      wr_next <= ONE;
+      rd_next <= ONE;
+      rd_after <= ONE + ONE;
+      some <= 1'b0;
+      fresh <= {(LOG_N + 1) {1'b0}};
     end else begin
-      if (give) wr_ptr <= wr_ptr + {{LOG_N{1'b0}}, 1'b1};
+      if (give) begin
+        wr_ptr  <= wr_next;
+        wr_next <= wr_next + ONE;
+      end
+      if (pop) begin
+        rd_ptr <= rd_next;
+        rd_next <= rd_after;
+        rd_after <= rd_after + ONE;
+      end
+      some <= give || (some && !(pop && one));
       if (load) begin
-        valid <= has;
+        valid <= !used_up || some;
         if (!used_up) fresh <= fresh + {{LOG_N{1'b0}}, 1'b1};
-        else if (has) rd_ptr <= rd_ptr + {{LOG_N{1'b0}}, 1'b1};
       end
     end
   end

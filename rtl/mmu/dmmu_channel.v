@@ -3,13 +3,16 @@
 `default_nettype none
 
 // Lookups, parked accesses and error responses of one direction.
-// Pipeline: s0 port register, s1 cache read (an arrival or a replay), s2 compare, s3 commit, then the bus-side register:
-// an access accepted in cycle t is on the bus side in t + 4. One lookup per cycle; a lookup that waits in s2 reads again
-// every cycle, so what it compares is at most one cycle old.
-// Commit is the one place where accesses enter and leave the park table and the bus side, so an ID's order is the order of
-// commits. Every access owns a park slot in advance (s_axready), so commit never waits for the host.
-// Invariants: a parked slot is in exactly one of the sets ready, wait, wfree, err, eblk, retire, or in the pipeline;
-// only the oldest parked access of an ID (head) is sent on or ended, and no younger one overtakes it.
+// Pipeline: s0 row address (an arrival straight from the port, or a replay), s1 row read, s2 compare, s3 way and decision, s4
+// bus side: an access accepted in cycle t is on the bus side in t + 4. One lookup per cycle.
+// No stage ever waits: a lookup starts only when the bus side and the tracker have a place for it, and every access owns a
+// park slot from its acceptance on. What cannot be sent on is parked and looked up again.
+// A miss that the fault unit has no room for stays asleep and is looked up again as a probe, which never goes to the bus side:
+// so accesses behind others of their ID raise their faults at once.
+// The decision (s3) is the one place where accesses enter and leave the park table and the bus side, so an ID's order is the
+// order of decisions. Parked accesses of an ID form a list; only its head is looked up again or ended.
+// Invariants: a parked head is in exactly one place: asleep (the fault unit names it), in a queue (look, err), in the pipeline,
+// in the error unit, or waiting for its last write beat; the bits of a slot change in one stage (e), one slot a cycle.
 module dmmu_channel #(
     parameter WRITE = 0,
     parameter ID_W = 6,
@@ -17,11 +20,15 @@ module dmmu_channel #(
     parameter PA_W = 48,
     parameter USER_W = 28,
     parameter LOG_PARK = 6,
-    parameter LOG_SETS = 8
+    parameter LOG_TRACK = 6,
+    parameter LOG_SETS_4K = 8,
+    parameter LOG_SETS_2M = 5,
+    parameter LOG_SETS_1G = 2
 ) (
     input wire clk,
     input wire rst,
     input wire enable,
+    output wire ready,
 
     // virtual side
     input wire [ID_W-1:0] s_axid,
@@ -51,55 +58,43 @@ module dmmu_channel #(
     output wire m_axvalid,
     input wire m_axready,
 
-    // cache: read address (s1), compare side (s2)
-    output wire tlb_rd_en,
-    output wire [VA_W-13:0] tlb_rd_vpn,
-    output wire [19:0] tlb_rd_pasid,
-    output wire [VA_W-13:0] tlb_cmp_vpn,
-    output wire [19:0] tlb_cmp_pasid,
-    output wire tlb_touch,
+    // caches: rows (4K in s0, larger pages in s1), compare side (s2), result (s3)
+    output wire [LOG_SETS_4K-1:0] row_4k,
+    output wire [LOG_SETS_2M-1:0] row_2m,
+    output wire [LOG_SETS_1G-1:0] row_1g,
+    output wire [VA_W-13:0] cmp_vpn,
+    output wire [19:0] cmp_pasid,
+    output wire [VA_W-22:0] big_pn,
+    output wire [19:0] big_pasid,
+    output wire touch,
     input wire hit_4k,
+    input wire allowed_4k,
     input wire [PA_W-13:0] fn_4k,
-    input wire [1:0] perm_4k,
     input wire hit_2m,
+    input wire allowed_2m,
     input wire [PA_W-22:0] fn_2m,
-    input wire [1:0] perm_2m,
-    input wire hit_1g,
+    input wire allowed_1g,
     input wire [PA_W-31:0] fn_1g,
-    input wire [1:0] perm_1g,
 
-    // what an invalidation in progress covers
-    input wire flt_on,
-    input wire flt_load,
-    input wire [1:0] flt_scope,
-    input wire [19:0] flt_pasid,
-    input wire [VA_W-13:0] flt_start,
-    input wire [VA_W-13:0] flt_end,
-    // rows that a fill writes in this cycle
-    input wire fill_4k,
-    input wire [LOG_SETS-1:0] fill_row,
-    input wire fill_big,
+    // rows written in this cycle
+    input wire wr_4k,
+    input wire [LOG_SETS_4K-1:0] wr_row,
+    input wire wr_big,
 
-    // misses out, verdicts and answers in
-    output reg ms_valid,
-    input wire ms_ready,
-    output reg [LOG_PARK-1:0] ms_slot,
-    output reg [19:0] ms_pasid,
-    output reg [VA_W-13:0] ms_vpn,
-    output reg [7:0] ms_requester,
-    output wire ms_dirty,
-    input wire rs_ready,
-    input wire rs_wait,
-    input wire rs_wfree,
-    input wire rs_err,
+    // misses out (room: a miss may come in the next cycle), names of accesses in
+    output wire ms_valid,
+    input wire ms_room,
+    output wire [LOG_PARK-1:0] ms_slot,
+    output wire [19:0] ms_pasid,
+    output wire [VA_W-13:0] ms_vpn,
+    output wire [7:0] ms_requester,
+    input wire rs_valid,
+    output wire rs_ready,
     input wire [LOG_PARK-1:0] rs_slot,
-    input wire [(1<<LOG_PARK)-1:0] an_wake,
-    input wire [(1<<LOG_PARK)-1:0] an_end,
-    input wire an_decerr,
-    input wire wfree_wake,
+    input wire rs_err,
+    input wire rs_decerr,
 
     // accesses in flight
-    input wire trk_ready,
     output wire trk_issue,
     output wire [ID_W-1:0] trk_id,
     output wire [20+VA_W-12+2-1:0] trk_data,
@@ -108,405 +103,326 @@ module dmmu_channel #(
     input wire trk_query_busy,
 
     // write data (WRITE only)
-    output wire [7:0] cr_len,
-    input wire cr_ok,
-    output wire cr_take,
-    output wire cr_return,
-    output wire [7:0] commit_len,
-    output wire [LOG_PARK-1:0] commit_slot,
-    output wire rt_valid,
-    output wire rt_park,
-    input wire rt_ready,
+    input wire cr_next,
+    output wire c_valid,
+    output wire c_park,
     output wire ws_valid,
     output wire [1:0] ws_kind,
-    input wire ws_ready,
+    output wire [LOG_PARK-1:0] c_slot,
+    output wire [7:0] c_len,
     input wire wdone_valid,
+    output wire wdone_ready,
     input wire [LOG_PARK-1:0] wdone_slot,
 
     // error responses
-    output reg er_valid,
+    output wire er_valid,
     input wire er_ready,
-    output reg [ID_W-1:0] er_id,
-    output reg er_decerr,
+    output wire [ID_W-1:0] er_id,
+    output wire er_decerr,
     output wire er_last,
 
-    // for a detach
-    output wire park_enter,
-    output wire [LOG_PARK-1:0] park_enter_slot,
-    output wire park_leave,
-    output wire [LOG_PARK-1:0] park_leave_slot,
-    input wire [LOG_PARK-1:0] park_scan_slot,
-    output wire [19:0] park_scan_pasid,
-    output wire park_scan_stuck,
-    input wire park_kill,
-    input wire [LOG_PARK-1:0] park_kill_slot,
-    output wire pipe_idle,
-    output wire pipe_commit,
+    // detach: parked accesses of a PASID end (marked), and have ended as far as they can without the host (clear)
+    input wire kill_start,
+    input wire [19:0] kill_pasid,
+    output reg kill_marked,
+    output reg kill_clear,
 
     // counters
-    output wire ev_accept,
-    output wire ev_hit,
+    output reg ev_accept,
+    output reg ev_hit,
     output wire ev_miss,
-    output wire ev_error,
-    output wire ev_stall_park,
-    output wire ev_stall_bus
+    output reg ev_error,
+    output reg ev_stall_park,
+    output reg ev_stall_bus
 );
 
   localparam PARK = 1 << LOG_PARK;
   localparam IDS = 1 << ID_W;
   localparam VPN_W = VA_W - 12;
+  localparam LOG_CLEAR = (ID_W > LOG_PARK) ? ID_W : LOG_PARK;
+  localparam LOG_BUS = 4;
   // {user, qos, prot, cache, lock, burst, size, len, va, id}
   localparam AX_W = USER_W + 4 + 3 + 4 + 1 + 2 + 3 + 8 + VA_W + ID_W;
-  localparam ID_L = 0;
   localparam VA_L = ID_W;
   localparam LEN_L = VA_L + VA_W;
   localparam SIZE_L = LEN_L + 8;
   localparam BURST_L = SIZE_L + 3;
   localparam USER_L = BURST_L + 2 + 1 + 4 + 3 + 4;
-
-  localparam [1:0] OP_FRESH = 2'd0;
-  localparam [1:0] OP_REPLAY = 2'd1;
-  localparam [1:0] OP_RETIRE = 2'd2;
-  localparam [1:0] OP_ERROR = 2'd3;
+  localparam VPN_L = VA_L + 12;
 
   localparam [1:0] WS_FORWARD = 2'd0;
   localparam [1:0] WS_BUFFER = 2'd1;
   localparam [1:0] WS_DISCARD = 2'd2;
 
-  localparam [PARK-1:0] ONE = {{(PARK - 1) {1'b0}}, 1'b1};
-  localparam [PARK-1:0] NONE = {PARK{1'b0}};
+  // Bits of a slot. The lower two: asleep 0, to look up again 1, to end with SLVERR 2 or DECERR 3.
+  // HEAD: head of its ID's list. DATA: every write beat has been stored.
+  localparam ERR = 1;
+  localparam HEAD = 2;
+  localparam DATA = 3;
 
-  // ------------------------------------------------------------------ acceptance
-  // Accesses accepted and neither sent on nor ended.
-  reg [LOG_PARK:0] held;
-  wire can_hold = !held[LOG_PARK];
-  wire port_ready;
+  // ------------------------------------------------------------------ after rst: empty tables
+  reg [LOG_CLEAR:0] clear_at;
+  wire clearing = !clear_at[LOG_CLEAR];
+  assign ready = !clearing;
+
+  always @(posedge clk) begin
+    if (rst) clear_at <= {(LOG_CLEAR + 1) {1'b0}};
+    else if (clearing) clear_at <= clear_at + {{LOG_CLEAR{1'b0}}, 1'b1};
+  end
+
+  // ------------------------------------------------------------------ s0: an arrival or a replay
+  reg s0_replay;
+  // The same for the rows, which lead to RAMs all over the place.
+  reg s0_arrival;
+  reg s0_retire;
+  reg s0_probe;
+  reg [LOG_PARK-1:0] s0_slot;
+  reg [AX_W-1:0] s0_ax;
+  reg go;
+  wire slot_valid;
+  wire [LOG_PARK-1:0] slot_index;
+  reg open;
   wire accept = s_axvalid && s_axready;
-  wire f_valid;
-  wire f_take;
-  wire [AX_W:0] f_word;
+  wire launch = go && (s0_replay || (s_axvalid && open && slot_valid));
+  wire leaves;
+  reg [LOG_PARK-1:0] s4_slot;
 
-  assign s_axready = port_ready && can_hold && enable;
-  assign ev_accept = accept;
+  assign s_axready = go && !s0_replay && open && slot_valid;
 
-  skid #(
-      .W(AX_W + 1)
-  ) port (
-      .clk(clk),
-      .rst(rst),
-      .in_valid(s_axvalid && can_hold && enable),
-      .in_ready(port_ready),
-      .in_data({
-        s_axaddr[63:VA_W] != {(64 - VA_W) {1'b0}},
-        s_axuser,
-        s_axqos,
-        s_axprot,
-        s_axcache,
-        s_axlock,
-        s_axburst,
-        s_axsize,
-        s_axlen,
-        s_axaddr[VA_W-1:0],
-        s_axid
-      }),
-      .out_valid(f_valid),
-      .out_ready(f_take),
-      .out_data(f_word)
-  );
+  wire [AX_W-1:0] port_ax = {
+    s_axuser,
+    s_axqos,
+    s_axprot,
+    s_axcache,
+    s_axlock,
+    s_axburst,
+    s_axsize,
+    s_axlen,
+    s_axaddr[VA_W-1:0],
+    s_axid
+  };
 
-  wire f_can = f_valid && (WRITE == 0 || cr_ok);
-  assign cr_len  = f_word[LEN_L+:8];
-  assign cr_take = f_take && f_valid;
-  assign ev_stall_park = (s_axvalid && enable && !can_hold) || (f_valid && WRITE != 0 && !cr_ok);
-
-  // ------------------------------------------------------------------ park table: state
-  reg [PARK-1:0] v_ready;
-  reg [PARK-1:0] v_wait;
-  reg [PARK-1:0] v_wfree;
-  reg [PARK-1:0] v_err;
-  reg [PARK-1:0] v_eblk;
-  reg [PARK-1:0] v_retire;
-  reg [PARK-1:0] is_head;
-  reg [PARK-1:0] follow;
-  reg [PARK-1:0] has_next;
-  reg [PARK-1:0] decerr;
-  reg [PARK-1:0] wdone;
-  reg [IDS-1:0] id_parked;
-  reg [LOG_PARK-1:0] id_tail[0:IDS-1];
-  reg [LOG_PARK-1:0] next[0:PARK-1];
-  reg [19:0] pasids[0:PARK-1];
-  reg [ID_W-1:0] ids[0:PARK-1];
-  reg [LOG_PARK-1:0] id_head[0:IDS-1];
-
-  assign park_scan_pasid = pasids[park_scan_slot];
-  // Sure to end with an error, but only after an older access of its ID that waits for the host.
-  wire [LOG_PARK-1:0] scan_head = id_head[ids[park_scan_slot]];
-  wire scan_head_waits = v_wait[scan_head] || v_wfree[scan_head];
-  assign park_scan_stuck = v_err[park_scan_slot] && !is_head[park_scan_slot] && scan_head_waits;
-
-  reg [LOG_PARK-1:0] s3_slot;
-  wire nf_valid;
-  wire [LOG_PARK-1:0] nf_slot;
-  wire enqueue;
-  wire dequeue;
+  wire [LOG_SETS_4K-1:0] s0_row = s0_ax[VPN_L+:LOG_SETS_4K] ^ s0_ax[USER_L+:LOG_SETS_4K];
+  assign row_4k = s0_arrival ? s_axaddr[12+:LOG_SETS_4K] ^ s_axuser[LOG_SETS_4K-1:0] : s0_row;
 
   pool #(
       .LOG_N(LOG_PARK)
   ) slots (
       .clk(clk),
       .rst(rst),
-      .valid(nf_valid),
-      .index(nf_slot),
-      .take(enqueue),
-      .give(dequeue),
-      .give_index(s3_slot)
+      .valid(slot_valid),
+      .index(slot_index),
+      .take(accept),
+      .give(leaves),
+      .give_index(s4_slot)
   );
 
-  assign park_enter = enqueue;
-  assign park_enter_slot = nf_slot;
-  assign park_leave = dequeue;
-  assign park_leave_slot = s3_slot;
-
-  wire [PARK-1:0] enq_oh = enqueue ? ONE << nf_slot : NONE;
-
-  // ------------------------------------------------------------------ replay: select (q), park RAM (r)
-  reg q_valid;
-  reg [LOG_PARK-1:0] q_slot;
-  reg [1:0] q_op;
-  reg r_valid;
-  reg [LOG_PARK-1:0] r_slot;
-  reg [ID_W-1:0] r_id;
-  reg [1:0] r_op;
-  wire [AX_W-1:0] r_ax;
-  wire r_take;
-  wire q_go = !r_valid || r_take;
-  wire sel_go = !q_valid || q_go;
-  reg e_idle;
-
-  wire [PARK-1:0] may_look = v_ready & (is_head | follow) & wdone;
-  wire [PARK-1:0] may_end = e_idle ? v_err & is_head & wdone : NONE;
-  wire [PARK-1:0] may = may_look | may_end | v_retire;
-  wire [PARK-1:0] grant;
-  wire [LOG_PARK-1:0] grant_slot;
-  wire select = sel_go && may != NONE;
-  wire [PARK-1:0] sel_oh = sel_go ? grant : NONE;
-
-  arb_rr #(
-      .N(PARK)
-  ) turn (
-      .clk(clk),
-      .rst(rst),
-      .req(may),
-      .grant(grant),
-      .advance(sel_go)
-  );
-
-  encode #(
-      .LOG_N(LOG_PARK)
-  ) granted (
-      .onehot(grant),
-      .index(grant_slot)
-  );
-
-  wire s3_park_write;
-  wire [AX_W-1:0] s3_ax_w;
-
-  ram_1r1w #(
-      .W(AX_W),
-      .LOG_DEPTH(LOG_PARK)
-  ) park (
-      .clk(clk),
-      .wr_en(s3_park_write),
-      .wr_addr(nf_slot),
-      .wr_data(s3_ax_w),
-      .rd_en(q_valid && q_go),
-      .rd_addr(q_slot),
-      .rd_data(r_ax)
-  );
-
-  always @(posedge clk) begin
-    if (sel_go) begin
-      q_slot <= grant_slot;
-      q_op   <= ((grant & v_retire) != NONE) ? OP_RETIRE : ((grant & v_ready) != NONE) ? OP_REPLAY : OP_ERROR;
-    end
-    if (q_go) begin
-      r_slot <= q_slot;
-      r_id   <= ids[q_slot];
-      r_op   <= q_op;
-    end
-  end
+  // Places on the bus side (counted late, so two are kept back) and in the tracker (exact).
+  wire s4_drop;
+  reg bus_left;
+  reg [LOG_BUS:0] bus_used;
+  reg [LOG_TRACK:0] trk_used;
+  // What comes back, negated, without and with a launch: both sums at once, because launch comes late.
+  reg [1:0] trk_back;
+  reg [1:0] trk_back_more;
+  wire [LOG_TRACK:0] trk_kept = trk_used + {{(LOG_TRACK - 1) {trk_back[1]}}, trk_back};
+  wire [LOG_TRACK:0] trk_more = trk_used + {{(LOG_TRACK - 1) {trk_back_more[1]}}, trk_back_more};
+  wire [LOG_TRACK:0] trk_next = launch ? trk_more : trk_kept;
+  wire crowded;
 
   always @(posedge clk) begin
     if (rst) begin
-      q_valid <= 1'b0;
-      r_valid <= 1'b0;
+      go <= 1'b0;
+      open <= 1'b0;
+      bus_left <= 1'b0;
+      bus_used <= {(LOG_BUS + 1) {1'b0}};
+      trk_used <= {(LOG_TRACK + 1) {1'b0}};
+      trk_back <= 2'd0;
+      trk_back_more <= 2'd1;
     end else begin
-      if (sel_go) q_valid <= select;
-      if (q_go) r_valid <= q_valid;
-    end
-  end
-
-  // ------------------------------------------------------------------ s1: an arrival or a replay
-  reg s2_valid;
-  reg s3_valid;
-  wire s3_done;
-  wire adv = !s3_valid || s3_done;
-
-  reg [1:0] turns;
-  wire r_looks = r_valid && r_op != OP_ERROR;
-  wire s1_replay = r_looks && !(f_can && turns == 2'd3);
-  wire s1_valid = s1_replay || f_can;
-  wire [AX_W-1:0] s1_ax = s1_replay ? r_ax : f_word[AX_W-1:0];
-
-  assign r_take = r_valid && (r_op == OP_ERROR || (adv && s1_replay));
-  assign f_take = adv && f_can && !s1_replay;
-
-  // A burst that leaves its page: the last byte of an incrementing burst lies beyond the page, or a wrap is too long.
-  wire [7:0] f_len = f_word[LEN_L+:8];
-  wire [2:0] f_size = f_word[SIZE_L+:3];
-  wire [1:0] f_burst = f_word[BURST_L+:2];
-  wire [15:0] f_bytes = ({8'd0, f_len} + 16'd1) << f_size;
-  wire [11:0] f_base = f_word[VA_L+:12] & ~((12'd1 << f_size) - 12'd1);
-  wire [16:0] f_last = {5'd0, f_base} + {1'b0, f_bytes};
-  wire f_cross = (f_burst == 2'd0) ? 1'b0 : (f_burst == 2'd2) ? f_bytes > 16'd4096 : f_last > 17'd4096;
-
-  reg [1:0] s2_op;
-  reg [LOG_PARK-1:0] s2_slot;
-  reg [AX_W-1:0] s2_ax;
-  reg s2_bad;
-  reg s2_dirty;
-
-  assign tlb_rd_en = adv ? s1_valid : s2_valid;
-  assign tlb_rd_vpn = adv ? s1_ax[VA_L+12+:VPN_W] : s2_ax[VA_L+12+:VPN_W];
-  assign tlb_rd_pasid = adv ? s1_ax[USER_L+:20] : s2_ax[USER_L+:20];
-
-  wire s1_dirty = fill_big
-      || (fill_4k && fill_row == (s1_ax[VA_L+12+:LOG_SETS] ^ s1_ax[USER_L+:LOG_SETS]));
-  wire s2_dirty_now = fill_big
-      || (fill_4k && fill_row == (s2_ax[VA_L+12+:LOG_SETS] ^ s2_ax[USER_L+:LOG_SETS]));
-
-  always @(posedge clk) begin
-    if (adv) begin
-      s2_op <= s1_replay ? r_op : OP_FRESH;
-      s2_slot <= r_slot;
-      s2_ax <= s1_ax;
-      s2_bad <= !s1_replay && (f_word[AX_W] || f_cross);
-      s2_dirty <= s1_dirty;
-    end else begin
-      // The row read now is the old one.
-      s2_dirty <= s2_dirty_now;
+      trk_back <= -({1'b0, s4_drop} + {1'b0, trk_freed});
+      trk_back_more <= 2'd1 - ({1'b0, s4_drop} + {1'b0, trk_freed});
+      go <= !trk_next[LOG_TRACK] && bus_used < {2'b01, {(LOG_BUS - 1) {1'b0}}} && !crowded;
+      open <= enable && (WRITE == 0 || cr_next);
+      bus_left <= m_axvalid && m_axready;
+      bus_used <= bus_used + {{LOG_BUS{1'b0}}, launch} - {{LOG_BUS{1'b0}}, s4_drop} - {{LOG_BUS{1'b0}}, bus_left};
+      trk_used <= trk_next;
     end
   end
 
   always @(posedge clk) begin
-    if (rst) begin
-      s2_valid <= 1'b0;
-      turns <= 2'd0;
-    end else begin
-      if (adv) s2_valid <= s1_valid;
-      if (f_take) turns <= 2'd0;
-      else if (adv && s1_replay && f_can) turns <= turns + 2'd1;
+    ev_accept <= accept && !rst;
+    ev_stall_park <= s_axvalid && enable && !(slot_valid && open) && !rst;
+    ev_stall_bus <= s_axvalid && enable && !go && !rst;
+  end
+
+  // ------------------------------------------------------------------ s1: rows are read
+  reg s1_valid;
+  reg s1_fresh;
+  reg s1_retire;
+  reg s1_probe;
+  reg s1_high;
+  reg [LOG_PARK-1:0] s1_slot;
+  reg [AX_W-1:0] s1_ax;
+  reg before_4k;
+  reg before_big;
+  reg [LOG_SETS_4K-1:0] before_row;
+  wire [LOG_SETS_4K-1:0] s1_row = s1_ax[VPN_L+:LOG_SETS_4K] ^ s1_ax[USER_L+:LOG_SETS_4K];
+  wire [7:0] s1_len = s1_ax[LEN_L+:8];
+  wire [2:0] s1_size = s1_ax[SIZE_L+:3];
+
+  assign row_2m = s1_ax[VPN_L+9+:LOG_SETS_2M] ^ s1_ax[USER_L+:LOG_SETS_2M];
+  assign row_1g = s1_ax[VPN_L+18+:LOG_SETS_1G] ^ s1_ax[USER_L+:LOG_SETS_1G];
+
+  always @(posedge clk) begin
+    s1_fresh <= !s0_replay;
+    s1_retire <= s0_replay && s0_retire;
+    s1_probe <= s0_replay && s0_probe;
+    s1_high <= !s0_replay && s_axaddr[63:VA_W] != {(64 - VA_W) {1'b0}};
+    s1_slot <= s0_replay ? s0_slot : slot_index;
+    s1_ax <= s0_replay ? s0_ax : port_ax;
+    before_4k <= wr_4k;
+    before_big <= wr_big;
+    before_row <= wr_row;
+  end
+
+  always @(posedge clk) begin
+    if (rst) s1_valid <= 1'b0;
+    else s1_valid <= launch;
+  end
+
+  // Every access is kept from here on; only a parked one is read again.
+  wire s1_keep = s1_valid && s1_fresh;
+  (* ram_style = "distributed" *) reg [19:0] pasids[0:PARK-1];
+  (* ram_style = "distributed" *) reg [ID_W-1:0] ids[0:PARK-1];
+  (* ram_style = "distributed" *) reg [ID_W+7:0] ends[0:PARK-1];
+
+  always @(posedge clk) begin
+    if (s1_keep) begin
+      pasids[s1_slot] <= s1_ax[USER_L+:20];
+      ids[s1_slot] <= s1_ax[ID_W-1:0];
+      ends[s1_slot] <= {s1_len, s1_ax[ID_W-1:0]};
     end
   end
 
   // ------------------------------------------------------------------ s2: compare
-  wire [VPN_W-1:0] s2_vpn = s2_ax[VA_L+12+:VPN_W];
-  assign tlb_cmp_vpn = s2_vpn;
-  assign tlb_cmp_pasid = s2_ax[USER_L+:20];
-  assign tlb_touch = s2_valid && adv && !s2_op[1];
+  reg s2_valid;
+  reg s2_fresh;
+  reg s2_retire;
+  reg s2_probe;
+  reg s2_high;
+  reg s2_clash;
+  reg s2_dirty;
+  reg [LOG_PARK-1:0] s2_slot;
+  reg [AX_W-1:0] s2_ax;
+  reg [14:0] s2_span;
+  reg [11:0] s2_base;
+  wire [ID_W-1:0] s2_id = s2_ax[ID_W-1:0];
+  wire [1:0] s2_burst = s2_ax[BURST_L+:2];
+  wire [LOG_SETS_4K-1:0] s2_row = s2_ax[VPN_L+:LOG_SETS_4K] ^ s2_ax[USER_L+:LOG_SETS_4K];
 
-  wire s2_scope = flt_on && (flt_scope == 2'd2 || flt_pasid == tlb_cmp_pasid);
-  wire s2_whole = flt_scope != 2'd0;
-  wire cov_4k = s2_whole || (s2_vpn >= flt_start && s2_vpn <= flt_end);
-  wire cov_2m = s2_whole || (s2_vpn[VPN_W-1:9] >= flt_start[VPN_W-1:9] && s2_vpn[VPN_W-1:9] <= flt_end[VPN_W-1:9]);
-  wire cov_1g = s2_whole || (s2_vpn[VPN_W-1:18] >= flt_start[VPN_W-1:18] && s2_vpn[VPN_W-1:18] <= flt_end[VPN_W-1:18]);
-
-  wire s2_perm = hit_4k ? perm_4k[WRITE] : hit_2m ? perm_2m[WRITE] : perm_1g[WRITE];
-  wire s2_cov = s2_scope && (hit_4k ? cov_4k : hit_2m ? cov_2m : cov_1g);
-  wire s2_usable = (hit_4k || hit_2m || hit_1g) && s2_perm && !s2_cov;
-  wire [PA_W-13:0] s2_fn = hit_4k ? fn_4k : hit_2m ? {fn_2m, s2_vpn[8:0]} : {fn_1g, s2_vpn[17:0]};
-
-  reg [1:0] s3_op;
-  reg [AX_W-1:0] s3_ax;
-  reg s3_bad;
-  reg s3_usable;
-  reg s3_again;
-  reg s3_dirty;
-  reg [PA_W-13:0] s3_fn;
-  reg [1:0] s3_size;
-
-  wire s3_dirty_now = fill_big
-      || (fill_4k && fill_row == (s3_ax[VA_L+12+:LOG_SETS] ^ s3_ax[USER_L+:LOG_SETS]));
+  // Another copy for the larger pages, inverted so that it stays one: fewer comparisons hang on each.
+  reg [VPN_W+10:0] s2_not;
+  assign cmp_vpn = s2_ax[VPN_L+:VPN_W];
+  assign cmp_pasid = s2_ax[USER_L+:20];
+  assign {big_pasid, big_pn} = ~s2_not;
 
   always @(posedge clk) begin
-    if (adv) begin
-      s3_op <= s2_op;
-      s3_slot <= s2_slot;
-      s3_ax <= s2_ax;
-      s3_bad <= s2_bad;
-      s3_usable <= s2_usable;
-      s3_fn <= s2_fn;
-      s3_size <= hit_4k ? 2'd0 : hit_2m ? 2'd1 : 2'd2;
-      s3_dirty <= s2_dirty || s2_dirty_now;
-      s3_again <= 1'b0;
-    end else begin
-      s3_dirty <= s3_dirty || s3_dirty_now;
-      // Compared before the invalidation was known and not sent on: look up again.
-      s3_again <= s3_again || flt_load;
-    end
+    s2_fresh <= s1_fresh;
+    s2_retire <= s1_retire;
+    s2_probe <= s1_probe;
+    s2_high <= s1_high;
+    s2_slot <= s1_slot;
+    s2_ax <= s1_ax;
+    s2_not <= ~{s1_ax[USER_L+:20], s1_ax[VPN_L+9+:VPN_W-9]};
+    // Clash: the row was written in the cycle of its read, so nothing was read. Dirty: it was written since.
+    s2_clash <= wr_big || (before_4k && before_row == s1_row);
+    s2_dirty <= before_big || (wr_4k && wr_row == s1_row);
+    // The burst's bytes less one.
+    s2_span <= ({7'd0, s1_len} << s1_size) | ((15'd1 << s1_size) - 15'd1);
+    s2_base <= s1_ax[VA_L+:12] & ~((12'd1 << s1_size) - 12'd1);
+  end
+
+  always @(posedge clk) begin
+    if (rst) s2_valid <= 1'b0;
+    else s2_valid <= s1_valid;
+  end
+
+  // A burst that leaves its page: the last byte of an incrementing burst lies beyond the page, or a wrap is too long.
+  wire [15:0] s2_last = {4'd0, s2_base} + {1'b0, s2_span};
+  wire unused_last = &{1'b0, s2_last[11:0]};
+  wire s2_cross = s2_burst != 2'd0 && ((s2_burst == 2'd2) ? s2_span[14:12] != 3'd0 : s2_last[15:12] != 4'd0);
+
+  // ------------------------------------------------------------------ lists of parked accesses (written in s4)
+  // {not empty, tail}, and the head, of each ID; the next access of each slot.
+  (* ram_style = "distributed" *) reg [LOG_PARK:0] id_tail[0:IDS-1];
+  (* ram_style = "distributed" *) reg [LOG_PARK-1:0] id_head[0:IDS-1];
+  (* ram_style = "distributed" *) reg [LOG_PARK-1:0] next[0:PARK-1];
+  (* ram_style = "distributed" *) reg parked[0:PARK-1];
+
+  // ------------------------------------------------------------------ s3: decide
+  reg s3_valid;
+  reg s3_fresh;
+  reg s3_retire;
+  reg s3_probe;
+  reg s3_held;
+  reg s3_bad;
+  reg s3_clash;
+  reg s3_dirty;
+  reg s3_after;
+  reg s3_next;
+  reg s3_free;
+  reg [LOG_PARK-1:0] s3_slot;
+  reg [AX_W-1:0] s3_ax;
+  reg s4_enter;
+  reg s4_leave;
+  reg [ID_W-1:0] s4_id;
+  wire [LOG_PARK:0] s2_tail = id_tail[s2_id];
+  wire unused_tail = &{1'b0, s2_tail[LOG_PARK-1:0]};
+  wire s2_holds = s2_probe || (s2_fresh && (s2_tail[LOG_PARK] || (s4_enter && s4_id == s2_id)));
+
+  always @(posedge clk) begin
+    s3_fresh <= s2_fresh;
+    s3_retire <= s2_retire;
+    s3_probe <= s2_probe;
+    s3_bad <= s2_fresh && (s2_high || s2_cross);
+    s3_clash <= s2_clash;
+    s3_dirty <= s2_clash || s2_dirty || wr_big || (wr_4k && wr_row == s2_row);
+    s3_slot <= s2_slot;
+    s3_ax <= s2_ax;
+    // Accesses of the ID are parked: in the lists, or entering them (from s4 now, or from s3 in the next cycle).
+    s3_held <= s2_holds;
+    s3_after <= s2_id == s3_ax[ID_W-1:0];
+    s3_next <= s2_fresh && s2_id == s3_ax[ID_W-1:0];
+    s3_free <= s2_valid && !s2_retire && !s2_clash && !s2_holds && !rst;
   end
 
   always @(posedge clk) begin
     if (rst) s3_valid <= 1'b0;
-    else if (adv) s3_valid <= s2_valid;
+    else s3_valid <= s2_valid;
   end
 
-  // ------------------------------------------------------------------ s3: commit
-  wire [ID_W-1:0] s3_id = s3_ax[ID_L+:ID_W];
-  wire s3_fresh = s3_op == OP_FRESH;
-  wire s3_replay = s3_op == OP_REPLAY;
-  wire s3_retire = s3_op == OP_RETIRE;
-  wire s3_behind = s3_fresh ? id_parked[s3_id] : !is_head[s3_slot];
-  wire s3_look_again = s3_again || (!s3_usable && (s3_dirty || s3_dirty_now));
+  wire usable = allowed_4k || (!hit_4k && (allowed_2m || (!hit_2m && allowed_1g)));
+  // A probe stays behind, and so does an arrival whose ID has parked accesses.
+  wire behind = s3_held || (s3_next && s4_enter);
+  wire looks = s3_valid && !s3_retire && !s3_bad;
+  wire issue = s3_free && usable && !s3_bad && !(s3_next && s4_enter);
+  wire waits = looks && usable && behind && !s3_clash;
+  wire miss = looks && !usable && !s3_dirty && ms_room;
+  wire retry = looks && (s3_clash || (!usable && (s3_dirty || !ms_room)));
+  wire [VPN_W-1:0] s3_vpn = s3_ax[VPN_L+:VPN_W];
+  wire [PA_W-13:0] s3_fn = hit_4k ? fn_4k : hit_2m ? {fn_2m, s3_vpn[8:0]} : {fn_1g, s3_vpn[17:0]};
 
-  wire do_error = s3_fresh && s3_bad;
-  wire do_issue = !s3_retire && !do_error && !s3_look_again && s3_usable && !s3_behind;
-  wire do_ready = !s3_retire && !do_error && (s3_look_again || (s3_usable && s3_behind));
-  wire do_miss = !s3_retire && !do_error && !s3_look_again && !s3_usable;
-  wire do_park = s3_fresh && (do_error || do_ready || do_miss);
+  assign touch = looks && usable;
 
-  wire m_ready;
-  wire rt_ok = WRITE == 0 || !s3_fresh || rt_ready;
-  wire ws_ok = WRITE == 0 || ws_ready;
-  wire can_issue = m_ready && trk_ready && rt_ok && ws_ok;
-  wire can_park = !s3_fresh || (nf_valid && rt_ok);
-  wire can_miss = can_park && (!ms_valid || ms_ready);
-
-  assign s3_done = s3_retire ? ws_ok : do_issue ? can_issue : do_miss ? can_miss : can_park;
-  wire commit = s3_valid && s3_done;
-
-  assign enqueue = commit && do_park;
-  assign dequeue = commit && (s3_retire || (s3_replay && do_issue));
-  assign s3_park_write = enqueue;
-  assign s3_ax_w = s3_ax;
-
-  assign pipe_commit = commit && s3_fresh;
-  // An arrival that waits for write buffers counts as still at the port.
-  assign pipe_idle = !f_can && !s2_valid && !s3_valid;
-  assign ev_hit = commit && s3_fresh && !s3_bad && s3_usable;
-  assign ev_miss = commit && do_miss;
-  assign ev_stall_bus = s3_valid && do_issue && !can_issue;
-
-  // Bus side.
-  wire issue = commit && do_issue;
-  skid #(
-      .W(AX_W - VA_W + PA_W)
+  fifo_reg #(
+      .W(AX_W - VA_W + PA_W),
+      .LOG_DEPTH(LOG_BUS)
   ) bus (
       .clk(clk),
       .rst(rst),
       .in_valid(issue),
-      .in_ready(m_ready),
-      .in_data({s3_ax[AX_W-1:LEN_L], s3_fn, s3_ax[VA_L+:12], s3_id}),
+      .in_data({s3_ax[AX_W-1:LEN_L], s3_fn, s3_ax[VA_L+:12], s3_ax[ID_W-1:0]}),
       .out_valid(m_axvalid),
       .out_ready(m_axready),
       .out_data({
@@ -514,135 +430,473 @@ module dmmu_channel #(
       })
   );
 
-  assign trk_issue = issue;
-  assign trk_id = s3_id;
-  assign trk_data = {s3_ax[USER_L+:20], s3_ax[VA_L+12+:VPN_W], s3_size};
-
-  // Write data: where the beats of an arrival go, and where the beats of the bus side come from.
-  assign commit_len = s3_ax[LEN_L+:8];
-  assign commit_slot = s3_fresh ? nf_slot : s3_slot;
-  assign rt_valid = commit && s3_fresh;
-  assign rt_park = do_park;
-  assign ws_valid = issue || (commit && s3_retire);
-  assign ws_kind = s3_retire ? WS_DISCARD : s3_fresh ? WS_FORWARD : WS_BUFFER;
-  assign cr_return = issue && s3_fresh;
-
-  // Miss register.
-  reg ms_dirty_reg;
-  wire ms_dirty_now = fill_big || (fill_4k && fill_row == (ms_vpn[LOG_SETS-1:0] ^ ms_pasid[LOG_SETS-1:0]));
-  assign ms_dirty = ms_dirty_reg || ms_dirty_now;
+  // ------------------------------------------------------------------ s4: tracker, miss, write data, lists
+  reg s4_valid;
+  reg s4_fresh;
+  reg s4_retire;
+  reg s4_issue;
+  reg s4_miss;
+  reg s4_probe;
+  reg s4_waits;
+  reg s4_retry;
+  reg s4_bad;
+  reg [27:0] s4_user;
+  reg [VPN_W-1:0] s4_vpn;
+  reg [1:0] s4_size;
+  reg [7:0] s4_len;
 
   always @(posedge clk) begin
-    if (commit && do_miss) begin
-      ms_slot <= s3_fresh ? nf_slot : s3_slot;
-      ms_pasid <= s3_ax[USER_L+:20];
-      ms_vpn <= s3_ax[VA_L+12+:VPN_W];
-      ms_requester <= s3_ax[USER_L+20+:8];
-      ms_dirty_reg <= 1'b0;
+    s4_fresh <= s3_fresh;
+    s4_retire <= s3_retire;
+    s4_bad <= s3_bad;
+    s4_slot <= s3_slot;
+    s4_id <= s3_ax[ID_W-1:0];
+    s4_user <= s3_ax[USER_L+:28];
+    s4_vpn <= s3_vpn;
+    s4_size <= hit_4k ? 2'd0 : hit_2m ? 2'd1 : 2'd2;
+    s4_len <= s3_ax[LEN_L+:8];
+    s4_probe <= s3_probe;
+    s4_waits <= waits;
+    s4_retry <= retry;
+  end
+
+  always @(posedge clk) begin
+    if (rst) begin
+      s4_valid <= 1'b0;
+      s4_issue <= 1'b0;
+      s4_miss <= 1'b0;
+      s4_enter <= 1'b0;
+      s4_leave <= 1'b0;
+      ev_hit <= 1'b0;
     end else begin
-      ms_dirty_reg <= ms_dirty;
+      s4_valid <= s3_valid;
+      s4_issue <= issue;
+      s4_miss <= miss;
+      s4_enter <= s3_valid && s3_fresh && !issue;
+      s4_leave <= s3_valid && !s3_fresh && (issue || s3_retire);
+      ev_hit <= looks && s3_fresh && usable && !s3_clash;
+    end
+  end
+
+
+  assign s4_drop = s4_valid && !s4_issue;
+  assign leaves = s4_issue || s4_leave;
+  assign trk_issue = s4_issue;
+  assign trk_id = s4_id;
+  assign trk_data = {s4_user[19:0], s4_vpn, s4_size};
+  assign ms_valid = s4_miss;
+  assign ms_slot = s4_slot;
+  assign ms_pasid = s4_user[19:0];
+  assign ms_vpn = s4_vpn;
+  assign ms_requester = s4_user[27:20];
+  assign ev_miss = s4_miss;
+  assign c_valid = s4_valid && s4_fresh;
+  assign c_park = !s4_issue;
+  assign ws_valid = leaves;
+  assign ws_kind = s4_retire ? WS_DISCARD : s4_fresh ? WS_FORWARD : WS_BUFFER;
+  assign c_slot = s4_slot;
+  assign c_len = s4_len;
+
+  // The ID's list as it stands behind the access in s4.
+  reg s4_busy;
+  reg s4_last;
+  reg [LOG_PARK-1:0] s4_tail;
+  wire [LOG_PARK:0] s3_tail = id_tail[s3_ax[ID_W-1:0]];
+  wire s4_empties = s4_leave && s4_last;
+  wire [LOG_PARK-1:0] s4_next = next[s4_slot];
+
+  always @(posedge clk) begin
+    s4_busy <= (s3_after && s4_enter) || (s3_tail[LOG_PARK] && !(s3_after && s4_empties));
+    s4_tail <= (s3_after && s4_enter) ? s4_slot : s3_tail[LOG_PARK-1:0];
+    s4_last <= s3_tail[LOG_PARK-1:0] == s3_slot && !(s3_after && s4_enter);
+  end
+
+  wire [ID_W-1:0] tail_at = clearing ? clear_at[ID_W-1:0] : s4_id;
+  wire [LOG_PARK-1:0] parked_at = clearing ? clear_at[LOG_PARK-1:0] : s4_slot;
+
+  always @(posedge clk) begin
+    if (clearing || s4_enter || s4_empties) id_tail[tail_at] <= {!clearing && s4_enter, s4_slot};
+    if (clearing || s4_enter || s4_leave) parked[parked_at] <= !clearing && s4_enter;
+    if ((s4_enter && !s4_busy) || s4_leave) id_head[s4_id] <= s4_enter ? s4_slot : s4_next;
+    if (s4_enter && s4_busy) next[s4_tail] <= s4_slot;
+  end
+
+  // ------------------------------------------------------------------ what happens to a slot: s5 first, then who waits
+  // s5: an access enters, misses again, looks up again, or is found by its probe; or the one behind a leaver becomes head.
+  reg s5_valid;
+  reg [LOG_PARK-1:0] s5_slot;
+  reg [3:0] s5_set;
+  reg [3:0] s5_clear;
+  reg s5_push;
+  reg s5_probe;
+
+  always @(posedge clk) begin
+    s5_slot <= s4_leave ? s4_next : s4_slot;
+    s5_probe <= s4_retry && (s4_fresh || s4_probe);
+    s5_push <= !(s4_retry && s4_probe);
+    s5_set <= 4'd0;
+    s5_clear <= 4'd0;
+    if (s4_enter) begin
+      s5_set <= {WRITE == 0, !s4_busy, s4_bad, s4_bad || s4_waits};
+      s5_clear <= 4'b1111;
+    end else if (s4_leave) begin
+      s5_set[HEAD] <= 1'b1;
+    end else if (s4_waits) begin
+      s5_set[0] <= 1'b1;
+    end else if (s4_miss) begin
+      s5_clear <= 4'b0011;
     end
   end
 
   always @(posedge clk) begin
-    if (rst) ms_valid <= 1'b0;
-    else if (commit && do_miss) ms_valid <= 1'b1;
-    else if (ms_ready) ms_valid <= 1'b0;
+    if (rst) s5_valid <= 1'b0;
+    else s5_valid <= s4_enter || (s4_leave && !s4_last) || (s4_valid && !s4_leave && (s4_miss || s4_retry || s4_waits));
   end
 
-  // ------------------------------------------------------------------ error responses, one access at a time
+  reg eu_valid;
+  reg eu_retire;
+  reg [LOG_PARK-1:0] eu_slot;
+  reg x_valid;
+  reg x_kill;
+  reg [LOG_PARK-1:0] x_at;
+  wire wd_valid = WRITE != 0 && wdone_valid;
+  wire wd_ready = !s5_valid && !rs_valid;
+  wire eu_ready = wd_ready && !wd_valid;
+  wire x_ready = eu_ready && !eu_valid;
+  wire ea_valid = s5_valid || rs_valid || wd_valid || eu_valid || x_valid;
+  wire [LOG_PARK-1:0] ea_slot = s5_valid ? s5_slot
+      : rs_valid ? rs_slot
+      : wd_valid ? wdone_slot
+      : eu_valid ? eu_slot
+      : x_at;
+
+  assign rs_ready = !s5_valid;
+  assign wdone_ready = wd_ready;
+  // Lookups leave a gap when their outcomes keep others from their turn.
+  assign crowded = s5_valid && (rs_valid || wd_valid || eu_valid || x_valid);
+
+  wire lq_valid;
+  wire lq_retire;
+  wire lq_probe;
+  wire [LOG_PARK-1:0] lq_slot;
+  reg r_valid;
+  reg r_retire;
+  reg r_probe;
+  reg [LOG_PARK-1:0] r_slot;
+  reg [1:0] turns;
+  // After three replays an arrival goes first.
+  reg gap;
+  wire s0_leaves = !s0_replay || go;
+  wire take = s0_leaves && !gap;
+  wire r_hold = r_valid && !take;
+
+  // ------------------------------------------------------------------ e: the slot's bits
+  (* ram_style = "distributed" *) reg [3:0] bits[0:PARK-1];
+  reg e_valid;
   reg [LOG_PARK-1:0] e_slot;
-  reg [7:0] e_left;
-  wire r_ends = r_valid && r_op == OP_ERROR;
-  wire e_block = r_ends && trk_query_busy;
-  wire e_start = r_ends && !trk_query_busy;
-  wire e_end = er_valid && er_ready && er_last;
-  wire [PARK-1:0] r_oh = ONE << r_slot;
-
-  assign trk_query_id = r_id;
-  assign er_last = e_left == 8'd0;
-  assign ev_error = e_start;
+  reg [3:0] e_set;
+  reg [3:0] e_clear;
+  reg e_push;
+  reg e_retire;
+  reg e_probe;
+  reg e_kill;
+  reg e_wake;
+  wire [3:0] e_old = bits[e_slot];
+  // Once set, these two stay while the access sleeps.
+  wire [3:0] rs_bits = bits[rs_slot];
+  wire unused_bits = &{1'b0, rs_bits[1:0]};
+  wire [3:0] e_new = (e_old & ~e_clear) | e_set | {2'b00, e_kill && e_old[0], 1'b0};
 
   always @(posedge clk) begin
-    if (e_start) begin
-      e_slot <= r_slot;
-      er_id <= r_id;
-      er_decerr <= decerr[r_slot];
-      e_left <= (WRITE != 0) ? 8'd0 : r_ax[LEN_L+:8];
-    end else if (er_valid && er_ready) begin
-      e_left <= e_left - 8'd1;
+    e_slot <= ea_slot;
+    e_set <= 4'd0;
+    e_clear <= 4'd0;
+    e_push <= s5_valid ? s5_push : rs_valid || wd_valid || (eu_valid && !eu_retire);
+    e_retire <= !s5_valid && !rs_valid && !wd_valid && eu_valid && eu_retire;
+    e_probe <= s5_valid && s5_probe;
+    e_kill <= x_valid && x_ready && x_kill;
+    if (s5_valid) begin
+      e_set <= s5_set;
+      e_clear <= s5_clear;
+    end else if (rs_valid) begin
+      e_set <= {2'b00, rs_err, !rs_err || rs_decerr};
+      e_clear <= 4'b0011;
+    end else if (wd_valid) begin
+      e_set[DATA] <= 1'b1;
+    end
+    if (e_valid) bits[e_slot] <= e_new;
+  end
+
+  always @(posedge clk) begin
+    if (rst) begin
+      e_valid <= 1'b0;
+      e_wake  <= 1'b0;
+    end else begin
+      e_valid <= ea_valid;
+      e_wake  <= rs_valid && !s5_valid && !rs_err && rs_bits[HEAD] && rs_bits[DATA] && !r_hold && !lq_valid;
+    end
+  end
+
+  // ------------------------------------------------------------------ replays: queue, park RAM, s0
+  // The RAM is read ahead of the queue for an access that the fault unit names.
+  wire [AX_W-1:0] r_ax;
+  wire direct = e_wake && take;
+
+  // f: a head with something to do goes into its queue, unless it went straight to s0.
+  reg f_push;
+  reg f_retire;
+  reg f_probe;
+  reg [3:0] f_bits;
+  reg [LOG_PARK-1:0] f_slot;
+  wire f_able = f_push && f_bits[HEAD] && f_bits[DATA];
+
+  always @(posedge clk) begin
+    f_slot <= e_slot;
+    f_bits <= e_new;
+  end
+
+  always @(posedge clk) begin
+    if (rst) begin
+      f_push <= 1'b0;
+      f_retire <= 1'b0;
+      f_probe <= 1'b0;
+    end else begin
+      f_push <= e_valid && e_push && !direct;
+      f_retire <= e_valid && e_retire;
+      f_probe <= e_valid && e_probe;
+    end
+  end
+
+  fifo_reg #(
+      .W(2 + LOG_PARK),
+      .LOG_DEPTH(LOG_PARK)
+  ) look_queue (
+      .clk(clk),
+      .rst(rst),
+      .in_valid((f_able && f_bits[1:0] == 2'd1) || f_retire || f_probe),
+      .in_data({f_probe, f_retire, f_slot}),
+      .out_valid(lq_valid),
+      .out_ready(!r_hold),
+      .out_data({lq_probe, lq_retire, lq_slot})
+  );
+
+  ram_1r1w #(
+      .W(AX_W),
+      .LOG_DEPTH(LOG_PARK),
+      .OLD(0)
+  ) park (
+      .clk(clk),
+      .wr_en(s1_keep),
+      .wr_addr(s1_slot),
+      .wr_data(s1_ax),
+      .rd_en(!r_hold),
+      .rd_addr(lq_valid ? lq_slot : rs_slot),
+      .rd_data(r_ax)
+  );
+
+  always @(posedge clk) begin
+    if (!r_hold) begin
+      r_retire <= lq_retire;
+      r_probe <= lq_probe;
+      r_slot <= lq_slot;
+    end
+    if (take) begin
+      s0_retire <= r_valid && r_retire;
+      s0_probe <= r_valid && r_probe;
+      s0_slot <= r_valid ? r_slot : e_slot;
+      s0_ax <= r_ax;
     end
   end
 
   always @(posedge clk) begin
     if (rst) begin
-      er_valid <= 1'b0;
-      e_idle   <= 1'b1;
+      r_valid <= 1'b0;
+      s0_replay <= 1'b0;
+      s0_arrival <= 1'b1;
+      gap <= 1'b0;
+      turns <= 2'd0;
     end else begin
-      if (e_start) er_valid <= 1'b1;
-      else if (e_end) er_valid <= 1'b0;
-      if ((sel_oh & v_err) != NONE) e_idle <= 1'b0;
-      else if (e_end || e_block) e_idle <= 1'b1;
+      if (!r_hold) r_valid <= lq_valid;
+      s0_replay <= take ? r_valid || e_wake : !s0_leaves;
+      s0_arrival <= !(take ? r_valid || e_wake : !s0_leaves);
+      gap <= gap ? !s0_leaves : turns == 2'd3 && s_axvalid;
+      if ((gap && s0_leaves) || accept) turns <= 2'd0;
+      else if (s0_replay && go && turns != 2'd3) turns <= turns + 2'd1;
     end
   end
 
-  // ------------------------------------------------------------------ park table: next state
-  wire [PARK-1:0] commit_oh = s3_fresh ? ONE << nf_slot : ONE << s3_slot;
-  wire [PARK-1:0] set_ready = (commit && do_ready) ? commit_oh : NONE;
-  wire [PARK-1:0] set_err = (commit && do_error) ? commit_oh : NONE;
-  wire [PARK-1:0] deq_oh = dequeue ? ONE << s3_slot : NONE;
-  wire [PARK-1:0] rs_oh = ONE << rs_slot;
-  wire [PARK-1:0] set_rs_ready = rs_ready ? rs_oh : NONE;
-  wire [PARK-1:0] set_rs_wait = rs_wait ? rs_oh : NONE;
-  wire [PARK-1:0] set_rs_wfree = rs_wfree ? rs_oh : NONE;
-  wire [PARK-1:0] set_rs_err = rs_err ? rs_oh : NONE;
-  wire [LOG_PARK-1:0] s3_tail = id_tail[s3_id];
-  wire [PARK-1:0] tail_oh = ONE << s3_tail;
-  wire [PARK-1:0] next_oh = ONE << next[s3_slot];
-  wire [PARK-1:0] q_next_oh = ONE << next[q_slot];
-  wire q_follow = q_valid && q_go && q_op == OP_REPLAY && has_next[q_slot];
-  // A response of the direction may have emptied the ID that a blocked error waits for.
-  wire [PARK-1:0] e_block_oh = e_block ? r_oh : NONE;
+  // ------------------------------------------------------------------ error unit: one access at a time
+  localparam [2:0] U_IDLE = 3'd0;
+  localparam [2:0] U_READ = 3'd1;
+  localparam [2:0] U_ASK = 3'd2;
+  localparam [2:0] U_TELL = 3'd3;
+  localparam [2:0] U_SEND = 3'd4;
+  localparam [2:0] U_HAND = 3'd5;
 
-  // A detach ends accesses that would look up again.
-  wire [PARK-1:0] kill_oh = park_kill ? v_ready & ~sel_oh & (ONE << park_kill_slot) : NONE;
+  reg [2:0] u_state;
+  reg [ID_W-1:0] u_id;
+  reg [7:0] u_left;
+  reg u_decerr;
+  wire eq_valid;
+  wire eq_decerr;
+  wire [LOG_PARK-1:0] eq_slot;
+
+  fifo_reg #(
+      .W(1 + LOG_PARK),
+      .LOG_DEPTH(LOG_PARK)
+  ) err_queue (
+      .clk(clk),
+      .rst(rst),
+      .in_valid(f_able && f_bits[ERR]),
+      .in_data({f_bits[0], f_slot}),
+      .out_valid(eq_valid),
+      .out_ready(u_state == U_IDLE),
+      .out_data({eq_decerr, eq_slot})
+  );
+
+  assign trk_query_id = u_id;
+  assign er_valid = u_state == U_SEND;
+  assign er_id = u_id;
+  assign er_decerr = u_decerr;
+  assign er_last = u_left == 8'd0;
 
   always @(posedge clk) begin
-    is_head <= (is_head & ~enq_oh & ~deq_oh) | (id_parked[s3_id] ? NONE : enq_oh)
-        | ((dequeue && has_next[s3_slot]) ? next_oh : NONE);
-    follow <= (follow | (q_follow ? q_next_oh : NONE)) & ~enq_oh & ~sel_oh;
-    has_next <= (has_next & ~enq_oh) | ((enqueue && id_parked[s3_id]) ? tail_oh : NONE);
-    decerr <= (decerr & ~an_end) | set_err | set_rs_err | kill_oh | (an_decerr ? an_end : NONE);
-    wdone <= (WRITE == 0) ? {PARK{1'b1}} : (wdone & ~enq_oh) | (wdone_valid ? ONE << wdone_slot : NONE);
-    if (enqueue) begin
-      id_tail[s3_id] <= nf_slot;
-      pasids[nf_slot] <= s3_ax[USER_L+:20];
-      ids[nf_slot] <= s3_id;
-      if (id_parked[s3_id]) next[s3_tail] <= nf_slot;
-    end
-    if (dequeue || (enqueue && !id_parked[s3_id])) id_head[s3_id] <= enqueue ? nf_slot : next[s3_slot];
+    if (u_state == U_IDLE) {u_decerr, eu_slot} <= {eq_decerr, eq_slot};
+    if (u_state == U_READ) {u_left, u_id} <= ends[eu_slot];
+    else if (WRITE != 0) u_left <= 8'd0;
+    else if (u_state == U_SEND && er_ready) u_left <= u_left - 8'd1;
   end
 
   always @(posedge clk) begin
     if (rst) begin
-      v_ready <= NONE;
-      v_wait <= NONE;
-      v_wfree <= NONE;
-      v_err <= NONE;
-      v_eblk <= NONE;
-      v_retire <= NONE;
-      id_parked <= {IDS{1'b0}};
-      held <= {(LOG_PARK + 1) {1'b0}};
+      u_state <= U_IDLE;
+      eu_valid <= 1'b0;
+      eu_retire <= 1'b0;
+      ev_error <= 1'b0;
     end else begin
-      v_ready <= (v_ready & ~sel_oh & ~kill_oh) | set_ready | set_rs_ready | an_wake | (wfree_wake ? v_wfree : NONE);
-      v_wait <= (v_wait & ~an_wake & ~an_end) | set_rs_wait;
-      v_wfree <= (wfree_wake ? NONE : v_wfree) | set_rs_wfree;
-      v_err <= (v_err & ~sel_oh) | set_err | set_rs_err | an_end | kill_oh | (trk_freed ? v_eblk | e_block_oh : NONE);
-      v_eblk <= trk_freed ? NONE : v_eblk | e_block_oh;
-      v_retire <= (v_retire & ~sel_oh) | (e_end ? ONE << e_slot : NONE);
-      if (enqueue) id_parked[s3_id] <= 1'b1;
-      else if (dequeue && !has_next[s3_slot]) id_parked[s3_id] <= 1'b0;
-      held <= held + {{LOG_PARK{1'b0}}, accept} - {{LOG_PARK{1'b0}}, issue || (commit && s3_retire)};
+      ev_error <= 1'b0;
+      case (u_state)
+        U_IDLE: if (eq_valid) u_state <= U_READ;
+        U_READ: u_state <= U_ASK;
+        U_ASK: u_state <= U_TELL;
+        U_TELL: begin
+          // Accesses of the ID are on the bus side: their responses come first.
+          u_state <= trk_query_busy ? U_HAND : U_SEND;
+          eu_valid <= trk_query_busy;
+          eu_retire <= 1'b0;
+          ev_error <= !trk_query_busy;
+        end
+        U_SEND: begin
+          if (er_ready && er_last) begin
+            u_state <= U_HAND;
+            eu_valid <= 1'b1;
+            eu_retire <= 1'b1;
+          end
+        end
+        default: begin
+          if (eu_ready) begin
+            u_state <= U_IDLE;
+            eu_valid <= 1'b0;
+          end
+        end
+      endcase
+    end
+  end
+
+  // ------------------------------------------------------------------ detach: visit the slots, round by round
+  // A parked access of the PASID that would look up again is made to end. The detach waits for each of them that is asleep
+  // (nothing of the PASID waits for the host, so it is about to be named), head of its ID, or behind a head that is not asleep:
+  // the others are held by an access that waits for the host.
+  localparam [3:0] X_IDLE = 4'd0;
+  localparam [3:0] X_READ = 4'd1;
+  localparam [3:0] X_MATCH = 4'd2;
+  localparam [3:0] X_TEST = 4'd3;
+  localparam [3:0] X_KILL = 4'd4;
+  localparam [3:0] X_BITS = 4'd5;
+  localparam [3:0] X_KILLED = 4'd6;
+  localparam [3:0] X_PEEK = 4'd7;
+  localparam [3:0] X_HEAD = 4'd8;
+  localparam [3:0] X_PEEKED = 4'd9;
+  localparam [3:0] X_NEXT = 4'd10;
+
+  reg [3:0] x_state;
+  reg [LOG_PARK-1:0] x_slot;
+  reg [19:0] x_pasid;
+  reg [ID_W-1:0] x_id;
+  reg x_parked;
+  reg x_match;
+  reg x_moved;
+  reg x_waits;
+  wire x_held = f_bits[HEAD] || f_bits[1:0] == 2'd0;
+  wire x_end = x_slot == {LOG_PARK{1'b1}};
+
+  always @(posedge clk) begin
+    x_pasid <= pasids[x_slot];
+    x_id <= ids[x_slot];
+    x_parked <= parked[x_slot];
+    x_match <= x_parked && x_pasid == kill_pasid;
+    x_moved <= id_head[x_id] != x_at;
+    x_at <= (x_state == X_TEST) ? x_slot : (x_state == X_KILLED) ? id_head[x_id] : x_at;
+  end
+
+  always @(posedge clk) begin
+    if (rst) begin
+      x_state <= X_IDLE;
+      x_slot <= {LOG_PARK{1'b0}};
+      x_valid <= 1'b0;
+      x_kill <= 1'b0;
+      x_waits <= 1'b0;
+      kill_marked <= 1'b1;
+      kill_clear <= 1'b1;
+    end else begin
+      case (x_state)
+        X_IDLE: begin
+          x_waits <= 1'b0;
+          if (kill_start) begin
+            x_state <= X_READ;
+            kill_marked <= 1'b0;
+            kill_clear <= 1'b0;
+          end
+        end
+        X_READ: x_state <= X_MATCH;
+        X_MATCH: x_state <= X_TEST;
+        X_TEST: begin
+          x_state <= x_match ? X_KILL : X_NEXT;
+          x_valid <= x_match;
+          x_kill <= 1'b1;
+        end
+        X_KILL, X_PEEK: begin
+          if (x_ready) begin
+            x_valid <= 1'b0;
+            x_state <= (x_state == X_KILL) ? X_BITS : X_HEAD;
+          end
+        end
+        X_BITS: x_state <= X_KILLED;
+        X_KILLED: begin
+          if (x_held) x_waits <= 1'b1;
+          x_state <= x_held ? X_NEXT : X_PEEK;
+          x_valid <= !x_held;
+          x_kill <= 1'b0;
+        end
+        X_HEAD: x_state <= X_PEEKED;
+        X_PEEKED: begin
+          // A head that has left meanwhile does not hold anybody.
+          if (f_bits[1:0] != 2'd0 || x_moved) x_waits <= 1'b1;
+          x_state <= X_NEXT;
+        end
+        default: begin
+          x_slot <= x_slot + {{(LOG_PARK - 1) {1'b0}}, 1'b1};
+          x_state <= X_READ;
+          if (x_end) begin
+            kill_marked <= 1'b1;
+            x_waits <= 1'b0;
+            if (!x_waits) begin
+              kill_clear <= 1'b1;
+              x_state <= X_IDLE;
+            end
+          end
+        end
+      endcase
     end
   end
 

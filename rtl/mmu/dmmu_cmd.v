@@ -4,459 +4,502 @@
 `include "svm_defs.vh"
 
 // Commands, one at a time and in ring order: check, run, and hand to dmmu_drain what has to be waited for or reported.
-// A command accepted in cycle t is checked in t + 1. RESPOND, ATTACH and FENCE end there. FILL presents a page to the caches
-// every second cycle from t + 1. An invalidation loads the filter in t + 1 (visible in t + 2, no lookup uses a covered
-// translation from t + 3 on) and visits each covered row once, one a cycle, in all three caches side by side.
-// Invariant: the filter stays until no lookup can still hold a row as it was before the visit; the next command is
-// checked only after the last row of this one has been written.
+// Accepted in t: t + 1 offers an answer (RESPOND) to dmmu_fault, t + 2 adds first page and count (a cycle later for a fill of 2M
+// pages, two for 1G), t + 3 decides, t + 4 is x0 of the first row in the caches (op_start). The caches walk side by side, each at
+// its own pace; a fill presents a page every second cycle, the last page first.
+// An answer without an event takes two cycles; a command that visits one row at most four; the next command after another
+// invalidation or a fill is accepted when the caches have presented their last row: a page that is filled is seen by the
+// accesses of the answer behind it. dq_valid comes two cycles after the last x0.
+// Invariant: op_* and dq_* hold until the caches are done and the entry is taken.
 module dmmu_cmd #(
     parameter VA_W = 48,
     parameter PA_W = 48,
     parameter LOG_SETS_4K = 8,
-    parameter LOG_SETS_2M = 4,
-    parameter LOG_SETS_1G = 1,
-    parameter LOG_MSHRS = 5,
+    parameter LOG_SETS_2M = 5,
+    parameter LOG_SETS_1G = 2,
     parameter LOG_PASIDS = 4
 ) (
     input wire clk,
     input wire rst,
     input wire enable,
-    input wire [31:0] cycle,
 
     input wire cmd_valid,
     output wire cmd_ready,
     input wire [255:0] cmd_data,
     input wire [15:0] cmd_index,
 
-    // caches, x0
-    output wire [2:0] op_fill,
-    output wire [2:0] op_inv,
-    output wire [VA_W-13:0] op_pn_4k,
-    output wire [VA_W-22:0] op_pn_2m,
-    output wire [VA_W-31:0] op_pn_1g,
-    output wire [19:0] op_pasid,
-    output wire [PA_W-13:0] op_fn,
-    output wire [1:0] op_perm,
+    // caches: 4K, 2M, 1G
+    output reg [2:0] op_start,
+    input wire [2:0] op_busy,
+    output reg op_fill,
+    output wire op_every,
+    output reg op_many,
+    output reg [VA_W-13:0] op_lo,
+    output reg [VA_W-13:0] op_hi,
+    output reg [19:0] op_pasid,
+    output reg [LOG_PASIDS-1:0] op_index,
+    output reg [PA_W-13:0] op_fn,
+    output reg [1:0] op_perm,
 
-    output reg flt_on,
-    output reg flt_load,
-    output reg [1:0] flt_scope,
-    output reg [19:0] flt_pasid,
-    output reg [VA_W-13:0] flt_start,
-    output reg [VA_W-13:0] flt_end,
-
-    // faults: an answer is matched in decode and taken in check
+    // faults: answers
+    output wire [7:0] rsp_rd_id,
+    output reg rsp_valid,
+    input wire rsp_ready,
     output wire [7:0] rsp_id,
     output wire [31:0] rsp_seq,
-    input wire rsp_match,
-    output wire rsp_take,
-    output wire [LOG_MSHRS-1:0] rsp_take_id,
     output wire rsp_error,
     output wire rsp_decerr,
-    output reg det_step,
-    output reg [LOG_MSHRS-1:0] det_id,
+
+    // a detached PASID: its faults, then its parked accesses
+    output reg det_start,
     output wire [LOG_PASIDS-1:0] det_index,
-    output wire det_wake,
+    input wire det_busy,
+    output reg kill_start,
+    output reg [19:0] kill_pasid,
+    input wire kill_marked_r,
+    input wire kill_marked_w,
+    input wire kill_clear_r,
+    input wire kill_clear_w,
 
     // attach table
     input wire [19:0] att_pasid,
-    output wire [(1<<LOG_PASIDS)-1:0] att_match,
+    output reg [(1<<LOG_PASIDS)-1:0] att_match,
     output reg [(1<<LOG_PASIDS)-1:0] att_valid,
 
     // to dmmu_drain
-    output wire dq_valid,
+    output reg dq_valid,
     input wire dq_ready,
-    output wire dq_wait,
-    output wire dq_detach,
-    output wire [1:0] dq_scope,
-    output wire [19:0] dq_pasid,
-    output wire [VA_W-13:0] dq_start,
-    output wire [VA_W-13:0] dq_end,
-    output wire dq_complete,
+    output reg dq_wait,
+    output reg dq_detach,
+    output reg [1:0] dq_scope,
+    output reg [19:0] dq_pasid,
+    output reg [VA_W-13:0] dq_start,
+    output reg [VA_W-13:0] dq_end,
+    output reg dq_complete,
     output wire [7:0] dq_error,
-    output wire [15:0] dq_tag,
-    output wire [15:0] dq_index,
-    output wire [7:0] dq_op,
-    output wire [31:0] dq_effect,
+    output reg [15:0] dq_tag,
+    output reg [15:0] dq_index,
+    output reg [7:0] dq_op,
 
-    output wire ev_response,
-    output wire ev_stale,
-    output wire ev_invalidate,
-    output wire ev_error
+    output reg ev_invalidate,
+    output reg ev_error
 );
 
   localparam VPN_W = VA_W - 12;
   localparam FN_W = PA_W - 12;
   localparam P = 1 << LOG_PASIDS;
   localparam [P-1:0] P_ONE = {{(P - 1) {1'b0}}, 1'b1};
-  localparam MAX_A = (LOG_SETS_4K > LOG_MSHRS) ? LOG_SETS_4K : LOG_MSHRS;
-  localparam MAX_B = (LOG_SETS_2M > LOG_SETS_1G) ? LOG_SETS_2M : LOG_SETS_1G;
-  localparam K_W = ((MAX_A > MAX_B) ? MAX_A : MAX_B) + 2;
+  // With two rows the cache holds back the next page.
+  localparam FAST = LOG_SETS_4K > 1;
+  // A range of more pages may have more than one page in a row of some cache: its walk visits every row.
+  localparam MAX_A = (LOG_SETS_4K < LOG_SETS_2M + 8) ? LOG_SETS_4K : LOG_SETS_2M + 8;
+  localparam LOG_ONCE = (MAX_A < LOG_SETS_1G + 17) ? MAX_A : LOG_SETS_1G + 17;
 
-  localparam [K_W-1:0] K_ONE = {{(K_W - 1) {1'b0}}, 1'b1};
-  localparam [K_W-1:0] DET_FIRST = K_ONE << 1;
-  localparam [K_W-1:0] DET_END = (K_ONE << LOG_MSHRS) + DET_FIRST;
+  // ------------------------------------------------------------------ accept
+  reg up;
+  reg ready;
+  assign cmd_ready = ready && up;
+  wire accept = cmd_valid && cmd_ready;
 
-  localparam [1:0] SCOPE_RANGE = 2'd0;
-  localparam [1:0] SCOPE_PASID = 2'd1;
-  localparam [1:0] SCOPE_ALL = 2'd2;
-
-  localparam [2:0] S_CHECK = 3'd0;
-  localparam [2:0] S_FILL = 3'd1;
-  localparam [2:0] S_FILL_END = 3'd2;
-  localparam [2:0] S_INV = 3'd3;
-  localparam [2:0] S_INV_END = 3'd4;
-
-  // ------------------------------------------------------------------ decode
-  reg d_valid;
-  reg [255:0] d;
-  // npages - 1, and npages = 0.
-  reg [51:0] d_more;
-  reg d_none;
+  // The count and the sequence number share bits: the first is zero again in the second cycle, the second stays.
+  reg [191:0] d;
+  reg [51:0] d_count;
+  reg [39:0] d_answer;
   reg [15:0] d_index;
-  reg c_valid;
-  reg [2:0] state;
-  wire c_last;
-  wire d_move = !c_valid || c_last;
+  reg d_upper;
+  reg d_quick;
+  reg d_2m;
+  reg d_1g;
 
-  // A command enters when it can be checked in the cycle after next: behind one that takes a single cycle, or when the one in
-  // the command register is about to end.
-  wire d_short;
-  wire c_ends_next;
-  assign cmd_ready = enable && (d_valid ? d_move && d_short : d_move || c_ends_next);
+  wire [15:0] cmd_flags = {cmd_data[`SVM_CMD_FLAGS_F], cmd_data[`SVM_CMD_OP_F]};
+  wire [3:0] cmd_code = cmd_data[`SVM_CMD_CODE_F];
+  wire cmd_answer = cmd_flags[15:9] == 7'd0 && cmd_flags[7:0] == `SVM_OP_RESPOND && cmd_data[63:60] == 4'd0
+      && cmd_data[255:244] == 12'd0
+      && (cmd_code == `SVM_CODE_SUCCESS || cmd_code == `SVM_CODE_INVALID || cmd_code == `SVM_CODE_FAILURE);
 
   always @(posedge clk) begin
-    if (cmd_ready) begin
-      d <= cmd_data;
-      {d_none, d_more} <= {1'b0, cmd_data[`SVM_CMD_NPAGES_F]} - 53'd1;
+    if (ready) begin
+      d <= cmd_data[191:0];
+      d_answer <= cmd_data[231:192];
       d_index <= cmd_index;
+      d_upper <= cmd_data[255:244] != 12'd0;
+      d_quick <= cmd_answer && !cmd_flags[8];
+      d_2m <= cmd_flags[7:0] == `SVM_OP_FILL && cmd_data[`SVM_CMD_SIZE_F] == 2'd1;
+      d_1g <= cmd_flags[7:0] == `SVM_OP_FILL && cmd_data[`SVM_CMD_SIZE_F] == 2'd2;
     end
+    d_count <= ready ? cmd_data[`SVM_CMD_NPAGES_F] : 52'd0;
   end
 
-  always @(posedge clk) begin
-    if (rst) begin
-      d_valid <= 1'b0;
-      c_valid <= 1'b0;
-    end else begin
-      if (cmd_ready) d_valid <= cmd_valid;
-      else if (d_move) d_valid <= 1'b0;
-      if (d_move) c_valid <= d_valid;
-    end
-  end
+  assign rsp_rd_id = cmd_data[`SVM_CMD_FAULT_F];
+  assign rsp_id = d_answer[39:32];
+  assign rsp_seq = d_answer[31:0];
+  assign rsp_error = d[59:56] != `SVM_CODE_SUCCESS;
+  assign rsp_decerr = d[59];
 
   wire [7:0] d_op = d[`SVM_CMD_OP_F];
   wire [1:0] d_size = d[`SVM_CMD_SIZE_F];
   wire [3:0] d_code = d[`SVM_CMD_CODE_F];
   wire [63:0] d_va = d[`SVM_CMD_VA_F];
   wire [63:0] d_pa = d[`SVM_CMD_PA_F];
+  wire [19:0] d_pasid = d[`SVM_CMD_PASID_F];
   wire d_fill = d_op == `SVM_OP_FILL;
-  wire d_respond = d_op == `SVM_OP_RESPOND;
   wire d_range = d_op == `SVM_OP_INVALIDATE;
   wire d_all = d_op == `SVM_OP_INVALIDATE_ALL;
   wire d_attach = d_op == `SVM_OP_ATTACH;
   wire d_detach = d_op == `SVM_OP_DETACH;
   wire d_inv = d_range || d_all || d_detach || d_op == `SVM_OP_INVALIDATE_PASID;
-  wire d_pages = d_fill || d_range;
-  assign d_short = !d_fill && !d_inv;
 
-  wire [1:0] d_shift = (d_fill && d_size != 2'd3) ? d_size : 2'd0;
-  wire [17:0] low = (d_shift == 2'd2) ? 18'h3ffff : (d_shift == 2'd1) ? 18'h001ff : 18'h00000;
-  wire misaligned = d_va[11:0] != 12'd0 || (d_va[29:12] & low) != 18'd0
-      || (d_fill && (d_pa[11:0] != 12'd0 || (d_pa[29:12] & low) != 18'd0));
-  // First and last page in units of the page size; a page beyond the address space shows in the bits above it.
-  wire [51:0] va_first = (d_shift == 2'd2) ? {18'd0, d_va[63:30]}
-      : (d_shift == 2'd1) ? {9'd0, d_va[63:21]} : d_va[63:12];
-  wire [51:0] pa_first = (d_shift == 2'd2) ? {18'd0, d_pa[63:30]}
-      : (d_shift == 2'd1) ? {9'd0, d_pa[63:21]} : d_pa[63:12];
-  wire reserved = d[15:9] != 7'd0 || d[63:60] != 4'd0 || d[255:244] != 12'd0;
-  wire bad_op = !(d_fill || d_respond || d_inv || d_attach || d_op == `SVM_OP_FENCE);
-  // The upper part of npages is in d_more.
-  wire unused_d = &{1'b0, d[243:232]};
-  wire bad_code = d_code != `SVM_CODE_SUCCESS && d_code != `SVM_CODE_INVALID && d_code != `SVM_CODE_FAILURE;
-
-  assign rsp_id  = d[`SVM_CMD_FAULT_F];
-  assign rsp_seq = d[`SVM_CMD_SEQ_F];
-
-  // ------------------------------------------------------------------ command register
-  reg [15:0] c_index;
-  reg [15:0] c_tag;
-  reg [7:0] c_op;
-  reg c_complete;
-  reg [19:0] c_pasid;
-  reg [1:0] c_size;
-  reg [1:0] c_shift;
-  reg [1:0] c_perm;
-  reg is_fill;
-  reg is_answer;
-  reg is_range;
-  reg is_all;
-  reg is_attach;
-  reg is_detach;
-  reg is_inv;
-  reg c_pages;
-  reg c_none;
-  reg [VPN_W-1:0] c_first;
-  reg [FN_W-1:0] c_fn;
-  reg [52:0] va_last;
-  reg [52:0] pa_last;
-  // Errors that come before and after those of the count in order of precedence.
-  reg [7:0] c_early;
-  reg [7:0] c_late;
-  reg c_matched;
-  reg c_error;
-  reg c_decerr;
-  reg [LOG_MSHRS-1:0] c_fault;
-
-  always @(posedge clk) begin
-    if (d_move) begin
-      c_index <= d_index;
-      c_tag <= d[`SVM_CMD_TAG_F];
-      c_op <= d_op;
-      c_complete <= d[8];
-      c_pasid <= d[`SVM_CMD_PASID_F];
-      c_size <= d_size;
-      c_shift <= d_shift;
-      c_perm <= d[`SVM_CMD_PERM_F];
-      is_fill <= d_fill;
-      // An answer that is well-formed: neither pages nor the attach table can make it wrong.
-      is_answer <= d_respond && !reserved && !bad_code;
-      is_range <= d_range;
-      is_all <= d_all;
-      is_attach <= d_attach;
-      is_detach <= d_detach;
-      is_inv <= d_inv;
-      c_pages <= d_pages;
-      c_none <= d_none;
-      // An invalidation without a range covers every page.
-      c_first <= d_pages ? va_first[VPN_W-1:0] : {VPN_W{1'b0}};
-      c_fn <= pa_first[FN_W-1:0];
-      va_last <= d_pages ? {1'b0, va_first} + {1'b0, d_more} : {53{1'b1}};
-      pa_last <= {1'b0, pa_first} + {1'b0, d_more};
-      c_early <= bad_op ? `SVM_CMD_ERROR_OPCODE
-          : reserved ? `SVM_CMD_ERROR_RESERVED
-          : (d_pages && misaligned) ? `SVM_CMD_ERROR_ALIGNMENT
-          : 8'd0;
-      c_late <= (d_fill && d_size == 2'd3) ? `SVM_CMD_ERROR_SIZE
-          : (d_fill && d[`SVM_CMD_PERM_F] == 2'd0) ? `SVM_CMD_ERROR_PERM
-          : (d_respond && bad_code) ? `SVM_CMD_ERROR_CODE
-          : 8'd0;
-      c_matched <= rsp_match;
-      c_error <= d_code != `SVM_CODE_SUCCESS;
-      c_decerr <= d_code == `SVM_CODE_FAILURE;
-      c_fault <= rsp_id[LOG_MSHRS-1:0];
-    end
-  end
-
-  // ------------------------------------------------------------------ attach table
-  reg [19:0] att_pasids[0:P-1];
-  reg [P-1:0] c_match;
-  reg [P-1:0] q_match;
-  integer p;
-  always @* begin
-    for (p = 0; p < P; p = p + 1) begin
-      c_match[p] = att_valid[p] && att_pasids[p] == c_pasid;
-      q_match[p] = att_valid[p] && att_pasids[p] == att_pasid;
-    end
-  end
-  assign att_match = q_match;
-
-  wire c_attached = c_match != {P{1'b0}};
-  wire [P-1:0] att_free = ~att_valid;
-  wire [P-1:0] att_pick = att_free & (~att_free + P_ONE);
-
-  // ------------------------------------------------------------------ check
-  wire va_over = va_last[52:VPN_W] != 0 || (c_shift != 2'd0 && va_last[VPN_W-1-:9] != 9'd0)
-      || (c_shift == 2'd2 && va_last[VPN_W-10-:9] != 9'd0);
-  wire pa_over = pa_last[52:FN_W] != 0 || (c_shift != 2'd0 && pa_last[FN_W-1-:9] != 9'd0)
-      || (c_shift == 2'd2 && pa_last[FN_W-10-:9] != 9'd0);
-  wire unused_pa_last = &{1'b0, pa_last[FN_W-19:0]};
-  wire bad_count = c_pages && (c_none || va_over || (is_fill && pa_over));
-  wire not_attached = (is_fill || is_detach) && !c_attached;
-  wire table_full = is_attach && !c_attached && (&att_valid);
-
-  wire [7:0] error = (c_early != 8'd0) ? c_early
-      : bad_count ? `SVM_CMD_ERROR_COUNT
-      : (c_late != 8'd0) ? c_late
-      : not_attached ? `SVM_CMD_ERROR_NOT_ATTACHED
-      : table_full ? `SVM_CMD_ERROR_TABLE_FULL
-      : 8'd0;
-  wire ok = c_early == 8'd0 && c_late == 8'd0 && !bad_count && !not_attached && !table_full;
-
-  // A command that reports or drains is checked when there is room for that, so that nothing half done waits.
-  wire in_check = state == S_CHECK;
-  wire check = c_valid && in_check && (dq_ready || (ok && !is_inv && !c_complete));
-  wire start = check && ok;
-  wire start_fill = start && is_fill;
-  wire start_inv = start && is_inv;
-  wire start_answer = c_valid && in_check && is_answer && (dq_ready || !c_complete);
-
-  // ------------------------------------------------------------------ pages: of a fill, or of an invalidation's walk
-  reg phase;
-  reg [VPN_W-1:0] pn_4k;
-  reg [VPN_W-10:0] pn_2m;
-  reg [VPN_W-19:0] pn_1g;
-  reg [FN_W-1:0] fill_fn;
-  wire fill_x0 = state == S_FILL && phase;
-  wire fill_ends = pn_4k == va_last[VPN_W-1:0];
-
-  // ------------------------------------------------------------------ invalidate
-  wire [1:0] c_scope = is_range ? SCOPE_RANGE : is_all ? SCOPE_ALL : SCOPE_PASID;
-  wire walks = state == S_INV;
-  reg [K_W-1:0] step;
-  reg [LOG_SETS_4K-1:0] end_4k;
-  reg [LOG_SETS_2M-1:0] end_2m;
-  reg [LOG_SETS_1G-1:0] end_1g;
-  wire [VPN_W-1:0] span_4k = va_last[VPN_W-1:0] - c_first;
-  wire [VPN_W-10:0] span_2m = va_last[VPN_W-1:9] - c_first[VPN_W-1:9];
-  wire [VPN_W-19:0] span_1g = va_last[VPN_W-1:18] - c_first[VPN_W-1:18];
-  wire more_4k = step <= {{(K_W - LOG_SETS_4K) {1'b0}}, end_4k};
-  wire more_2m = step <= {{(K_W - LOG_SETS_2M) {1'b0}}, end_2m};
-  wire more_1g = step <= {{(K_W - LOG_SETS_1G) {1'b0}}, end_1g};
-  // A detach visits the faults two cycles behind: by then no miss can open another one.
-  wire [K_W-1:0] next_step = step + K_ONE;
-  wire walk_ends = step >= {{(K_W - LOG_SETS_4K) {1'b0}}, end_4k} && step >= {{(K_W - LOG_SETS_2M) {1'b0}}, end_2m}
-      && step >= {{(K_W - LOG_SETS_1G) {1'b0}}, end_1g} && !(is_detach && next_step < DET_END);
-
-  always @(posedge clk) begin
-    if (in_check) begin
-      // The last row to visit in each cache.
-      end_4k <= (span_4k[VPN_W-1:LOG_SETS_4K] != 0) ? {LOG_SETS_4K{1'b1}} : span_4k[LOG_SETS_4K-1:0];
-      end_2m <= (span_2m[VPN_W-10:LOG_SETS_2M] != 0) ? {LOG_SETS_2M{1'b1}} : span_2m[LOG_SETS_2M-1:0];
-      end_1g <= (span_1g[VPN_W-19:LOG_SETS_1G] != 0) ? {LOG_SETS_1G{1'b1}} : span_1g[LOG_SETS_1G-1:0];
-      pn_4k <= c_first;
-      pn_2m <= is_fill ? c_first[VPN_W-10:0] : c_first[VPN_W-1:9];
-      pn_1g <= is_fill ? c_first[VPN_W-19:0] : c_first[VPN_W-1:18];
-      fill_fn <= c_fn;
-      step <= {K_W{1'b0}};
-    end else if (walks || fill_x0) begin
-      pn_4k <= pn_4k + {{(VPN_W - 1) {1'b0}}, 1'b1};
-      pn_2m <= pn_2m + {{(VPN_W - 10) {1'b0}}, 1'b1};
-      pn_1g <= pn_1g + {{(VPN_W - 19) {1'b0}}, 1'b1};
-      fill_fn <= fill_fn + {{(FN_W - 1) {1'b0}}, 1'b1};
-      step <= next_step;
-    end
-  end
-
-  reg [P-1:0] det_match;
-  wire [K_W-1:0] det_k = next_step - DET_FIRST;
-  wire unused_det_k = &{1'b0, det_k[K_W-1:LOG_MSHRS]};
-  always @(posedge clk) begin
-    det_id <= det_k[LOG_MSHRS-1:0];
-    if (rst) det_step <= 1'b0;
-    else det_step <= walks && is_detach && next_step >= DET_FIRST && next_step < DET_END;
-  end
-
-  encode #(
-      .LOG_N(LOG_PASIDS)
-  ) detached (
-      .onehot(det_match),
-      .index(det_index)
-  );
-
-  assign op_fill = fill_x0 ? 3'b001 << c_size : 3'b000;
-  assign op_inv = walks ? {more_1g, more_2m, more_4k} : 3'b000;
-  assign op_pn_4k = pn_4k;
-  assign op_pn_2m = pn_2m;
-  assign op_pn_1g = pn_1g;
-  assign op_pasid = c_pasid;
-  assign op_fn = fill_fn;
-  assign op_perm = c_perm;
-
-  // ------------------------------------------------------------------ responses
-  assign rsp_take = start_answer && c_matched;
-  assign rsp_take_id = c_fault;
-  assign rsp_error = c_error;
-  assign rsp_decerr = c_decerr;
-  assign ev_response = rsp_take;
-  assign ev_stale = start_answer && !c_matched;
-  assign ev_invalidate = start_inv;
-  assign ev_error = check && !ok;
-
-  // ------------------------------------------------------------------ sequence
-  assign c_ends_next = (fill_x0 && fill_ends) || (state == S_INV_END && phase);
-  wire end_fill = state == S_FILL_END;
-  wire end_inv = state == S_INV_END && !phase;
-  assign c_last = (check && !start_fill && !start_inv) || (end_fill && (dq_ready || !c_complete))
-      || (end_inv && (!is_detach || dq_ready));
-  assign det_wake = end_inv && is_detach;
-
-  assign dq_valid = (check && !ok) || (start && !is_fill && !is_detach && (is_inv || c_complete))
-      || ((end_inv && is_detach) || (end_fill && c_complete));
-  assign dq_wait = is_inv && (ok || !in_check);
-  assign dq_detach = is_detach && (ok || !in_check);
-  assign dq_scope = c_scope;
-  assign dq_pasid = c_pasid;
-  assign dq_start = c_first;
-  assign dq_end = va_last[VPN_W-1:0];
-  assign dq_complete = c_complete;
-  assign dq_error = in_check ? error : 8'd0;
-  assign dq_tag = c_tag;
-  assign dq_index = c_index;
-  assign dq_op = c_op;
-  reg [31:0] effect;
-  assign dq_effect = (in_check && ok && is_inv) ? cycle + 32'd2 : (!in_check && is_detach) ? effect : cycle;
-
-  always @(posedge clk) begin
-    if (start_inv) begin
-      flt_scope <= c_scope;
-      flt_pasid <= c_pasid;
-      flt_start <= c_first;
-      flt_end <= va_last[VPN_W-1:0];
-      det_match <= c_match;
-      effect <= cycle + 32'd2;
-    end
-  end
-
-  reg flt_tail;
+  // ------------------------------------------------------------------ phases
+  // p1: decode; p_shift: count in 4K pages; p2: add; p3: decide.
+  reg p1;
+  reg p1_was;
+  reg [1:0] p_shift;
+  reg p2;
+  reg p3;
+  wire p1_ends = p1 && !(rsp_valid && !rsp_ready);
+  wire leave;
+  reg step;
 
   always @(posedge clk) begin
     if (rst) begin
-      state <= S_CHECK;
-      phase <= 1'b0;
-      flt_on <= 1'b0;
-      flt_load <= 1'b0;
-      flt_tail <= 1'b0;
+      p1 <= 1'b0;
+      p1_was <= 1'b0;
+      p_shift <= 2'b00;
+      p2 <= 1'b0;
+      p3 <= 1'b0;
+      rsp_valid <= 1'b0;
     end else begin
-      flt_load <= start_inv;
-      flt_tail <= end_inv;
-      if (start_inv) flt_on <= 1'b1;
-      else if (flt_tail) flt_on <= 1'b0;
-      case (state)
-        S_CHECK: begin
-          // x0 of a fill in the next cycle.
-          phase <= 1'b1;
-          if (start_fill) state <= S_FILL;
-          else if (start_inv) state <= S_INV;
-        end
-        S_FILL: begin
-          phase <= !phase;
-          if (phase && fill_ends) state <= S_FILL_END;
-        end
-        S_INV: begin
-          // x1 and x2 of the last row follow.
-          if (walk_ends) state <= S_INV_END;
-        end
-        S_FILL_END, S_INV_END: begin
-          phase <= 1'b0;
-          if (c_last) state <= S_CHECK;
-        end
-        default: state <= S_CHECK;
-      endcase
+      p1 <= accept || (p1 && !p1_ends);
+      p1_was <= p1;
+      p_shift <= {p1_ends && d_1g, (p1_ends && d_2m) || p_shift[1]};
+      p2 <= (p1_ends && !d_quick && !d_2m && !d_1g) || p_shift[0];
+      p3 <= p2 || (p3 && !leave);
+      rsp_valid <= (accept && cmd_answer) || (rsp_valid && !rsp_ready);
     end
   end
 
-  // ------------------------------------------------------------------ attach and detach
-  integer a;
+  // ------------------------------------------------------------------ decode (from the end of p1 on)
+  reg e_fill;
+  reg e_range;
+  reg e_all;
+  reg e_attach;
+  reg e_detach;
+  reg e_inv;
+  reg e_pages;
+  reg e_bad_op;
+  reg e_reserved;
+  reg e_misaligned;
+  reg e_size;
+  reg e_perm;
+  reg e_code;
+  reg e_beyond;
+  reg [2:0] e_caches;
+  wire d_pages = d_fill || d_range;
+  wire d_low0 = d_va[11:0] != 12'd0 || (d_fill && d_pa[11:0] != 12'd0);
+  wire d_low1 = d_va[20:12] != 9'd0 || d_pa[20:12] != 9'd0;
+  wire d_low2 = d_va[29:21] != 9'd0 || d_pa[29:21] != 9'd0;
+
   always @(posedge clk) begin
-    if (start && is_attach && !c_attached) begin
-      for (a = 0; a < P; a = a + 1) if (att_pick[a]) att_pasids[a] <= c_pasid;
+    e_fill <= d_fill;
+    e_range <= d_range;
+    e_all <= d_all;
+    e_attach <= d_attach;
+    e_detach <= d_detach;
+    e_inv <= d_inv;
+    e_pages <= d_pages;
+    e_bad_op <= !(d_fill || d_op == `SVM_OP_RESPOND || d_inv || d_attach || d_op == `SVM_OP_FENCE);
+    e_reserved <= d[15:9] != 7'd0 || d[63:60] != 4'd0 || d_upper;
+    e_misaligned <= d_pages && (d_low0 || ((d_2m || d_1g) && d_low1) || (d_1g && d_low2));
+    e_size <= d_fill && d_size == 2'd3;
+    e_perm <= d_fill && d[`SVM_CMD_PERM_F] == 2'd0;
+    e_code <= d_op == `SVM_OP_RESPOND && d_code != `SVM_CODE_SUCCESS && d_code != `SVM_CODE_INVALID
+        && d_code != `SVM_CODE_FAILURE;
+    e_beyond <= d_va[63:VA_W] != {(64 - VA_W) {1'b0}} || (d_fill && (d_pa >> PA_W) != 64'd0);
+    e_caches <= d_fill ? 3'b001 << d_size : 3'b111;
+  end
+
+  // ------------------------------------------------------------------ pages
+  // more: pages behind the first, in 4K pages; a fill counts it down to zero. unit: a page of the command.
+  reg [51:0] more;
+  reg [2:0] unit;
+  reg more_none;
+  reg more_over;
+  wire [51:0] count = more | d_count;
+  wire [51:0] count_unit = {33'd0, unit[2], 8'd0, unit[1], 8'd0, unit[0]};
+  wire [52:0] less = {1'b0, count} - {1'b0, count_unit};
+  wire shift = p_shift != 2'b00;
+
+  always @(posedge clk) begin
+    if (ready) begin
+      unit <= 3'b001;
+    end else if (p1) begin
+      unit <= d_1g ? 3'b100 : d_2m ? 3'b010 : 3'b001;
     end
+    if (ready) more[VPN_W-1:0] <= {VPN_W{1'b0}};
+    else if (shift) more[VPN_W-1:0] <= {more[VPN_W-10:0], 9'd0};
+    else if (p1 || step || (leave && e_fill)) more[VPN_W-1:0] <= less[VPN_W-1:0];
+    if (ready) more[51:VPN_W] <= {(52 - VPN_W) {1'b0}};
+    else if (p1) more[51:VPN_W] <= less[51:VPN_W];
+    more_none <= less[52];
+    if (ready) more_over <= 1'b0;
+    else if (shift) more_over <= more_over || more[VPN_W-1-:9] != 9'd0;
+  end
+
+  wire [VPN_W:0] va_page = {1'b0, d_va[12+:VPN_W]} + {1'b0, more[VPN_W-1:0]};
+  wire [FN_W:0] pa_page;
+  wire pa_beyond;
+  generate
+    if (FN_W < VPN_W) begin : gen_narrow
+      assign pa_page = {1'b0, d_pa[12+:FN_W]} + {1'b0, more[FN_W-1:0]};
+      assign pa_beyond = more[VPN_W-1:FN_W] != {(VPN_W - FN_W) {1'b0}};
+    end else begin : gen_wide
+      assign pa_page = {1'b0, d_pa[12+:FN_W]} + {{(FN_W + 1 - VPN_W) {1'b0}}, more[VPN_W-1:0]};
+      assign pa_beyond = 1'b0;
+    end
+  endgenerate
+
+  reg [VPN_W-1:0] s_lo;
+  reg [VPN_W-1:0] s_hi;
+  reg [FN_W-1:0] s_fn;
+  reg va_over;
+  reg pa_over;
+
+  always @(posedge clk) begin
+    // In p1, with nothing added, the first page. Without a range every page.
+    if (p2 && !e_pages) s_lo <= {VPN_W{1'b0}};
+    else if (p1 || e_fill) s_lo <= va_page[VPN_W-1:0];
+    s_hi <= e_pages ? va_page[VPN_W-1:0] : {VPN_W{1'b1}};
+    s_fn <= pa_page[FN_W-1:0];
+    va_over <= va_page[VPN_W];
+    pa_over <= pa_page[FN_W];
+  end
+
+  // ------------------------------------------------------------------ attach table: a row of bits for each value of a digit
+  reg [4:0] wiped;
+  wire wiping = !wiped[4];
+  wire [P-1:0] own_match;
+  wire [P-1:0] other_match;
+  reg [P-1:0] e_match;
+  reg [P-1:0] pick;
+  reg att_full;
+  reg att_flip;
+  reg att_write;
+  wire [P-1:0] flip = e_match | pick;
+  wire [5*P-1:0] own_rows;
+  wire [5*P-1:0] other_rows;
+
+  genvar g;
+  generate
+    for (g = 0; g < 5; g = g + 1) begin : gen_digit
+      (* ram_style = "distributed" *) reg [P-1:0] rows[0:15];
+      reg [P-1:0] row;
+      assign own_rows[g*P+:P] = rows[d_pasid[g*4+:4]];
+      assign other_rows[g*P+:P] = rows[att_pasid[g*4+:4]];
+      always @(posedge clk) begin
+        row <= wiping ? {P{1'b0}} : own_rows[g*P+:P] ^ flip;
+        if (wiping || att_write) rows[wiping ? wiped[3:0] : d_pasid[g*4+:4]] <= row;
+      end
+    end
+    for (g = 0; g < P; g = g + 1) begin : gen_entry
+      assign own_match[g] = own_rows[g] && own_rows[P+g] && own_rows[2*P+g] && own_rows[3*P+g] && own_rows[4*P+g];
+      assign other_match[g] = other_rows[g] && other_rows[P+g] && other_rows[2*P+g] && other_rows[3*P+g]
+          && other_rows[4*P+g];
+    end
+  endgenerate
+
+  wire attached = e_match != {P{1'b0}};
+  wire [LOG_PASIDS-1:0] e_position;
+  encode #(
+      .LOG_N(LOG_PASIDS)
+  ) position (
+      .onehot(e_match),
+      .index(e_position)
+  );
+
+  always @(posedge clk) begin
+    e_match <= own_match & att_valid;
+    att_match <= other_match & att_valid;
+    att_full <= &att_valid;
+    // The first free entry, for a PASID that has none.
+    pick <= (e_attach && !attached) ? ~att_valid & (att_valid + P_ONE) : {P{1'b0}};
   end
 
   always @(posedge clk) begin
-    if (rst) att_valid <= {P{1'b0}};
-    else if (start && is_attach && !c_attached) att_valid <= att_valid | att_pick;
-    else if (flt_load && is_detach && state != S_CHECK) att_valid <= att_valid & ~det_match;
+    if (rst) begin
+      wiped <= 5'd0;
+      up <= 1'b0;
+      att_valid <= {P{1'b0}};
+      att_write <= 1'b0;
+    end else begin
+      if (wiping) wiped <= wiped + 5'd1;
+      up <= enable && !wiping;
+      if (att_flip) att_valid <= att_valid ^ flip;
+      att_write <= att_flip;
+    end
+  end
+
+  // ------------------------------------------------------------------ check
+  reg x_attached;
+  reg [LOG_PASIDS-1:0] x_position;
+  reg x_none;
+  reg x_many;
+  reg x_first;
+  reg x_any;
+  reg [2:0] x_code;
+  reg x_missing;
+  reg x_count;
+  reg x_wait;
+  reg x_late;
+  wire over = x_count || (e_pages && (x_none || va_over || (e_fill && pa_over)));
+  wire bad = x_any || x_missing || over;
+  wire [3:0] error = (over && !x_first) ? 4'd4 : (x_missing && !x_any) ? {3'b100, e_attach} : {1'b0, x_code};
+  wire [2:0] form_code = e_bad_op ? 3'd1 : e_reserved ? 3'd2 : e_misaligned ? 3'd3
+      : e_size ? 3'd5 : e_perm ? 3'd6 : e_code ? 3'd7 : 3'd0;
+
+  reg run;
+  reg run_was;
+
+  always @(posedge clk) begin
+    x_attached <= attached;
+    x_position <= e_position;
+    if (p1_was) x_none <= more_none;
+    x_many <= !e_fill && (!e_range || more[51:LOG_ONCE] != {(52 - LOG_ONCE) {1'b0}});
+    x_late <= e_fill || e_attach || e_detach;
+    x_first <= e_bad_op || e_reserved || e_misaligned;
+    x_code <= form_code;
+    x_any <= form_code != 3'd0;
+    // No entry of the attach table, or none left.
+    x_missing <= (e_fill || e_detach || (e_attach && att_full)) && !attached;
+    x_count <= e_pages && (e_beyond || more_over || more[51:VPN_W] != {(52 - VPN_W) {1'b0}} || (e_fill && pa_beyond));
+    // A fill reads its row behind the writes of an invalidation; a detach waits for the end of the one before.
+    x_wait <= (e_fill && (run || run_was)) || (e_detach && !(kill_clear_r && kill_clear_w));
+    run_was <= run;
+  end
+
+  // ------------------------------------------------------------------ run
+  // Behind this step: pages to fill, or the accesses of a detached PASID.
+  reg c_more;
+  reg c_next;
+  reg c_push;
+  reg c_late;
+  reg c_wait;
+  reg c_detach;
+  reg c_complete;
+  reg [2:0] c_caches;
+  reg [1:0] c_scope;
+  reg [3:0] c_error;
+  reg [15:0] c_tag;
+  reg [15:0] c_index;
+  reg [7:0] c_op;
+  reg det_wait;
+  reg kill_wait;
+  reg late_ready;
+  reg [3:0] dq_code;
+  wire idle = op_busy == 3'b000;
+  wire room = !dq_valid;
+  assign leave = p3 && !x_wait && !run;
+  wire ran = run && !c_more && op_start == 3'b000 && idle && (!c_push || room);
+  wire walks = e_fill || e_all || (e_inv && x_attached);
+  // The next command may come while one row is visited.
+  wire early = bad || !(x_late || (e_inv && (x_many || !more_none)));
+  wire killed = kill_wait && kill_marked_r && kill_marked_w && room;
+  wire detached = det_wait && !det_busy;
+
+  assign op_every = c_scope[1];
+  assign det_index = op_index;
+  assign dq_error = {4'd0, dq_code};
+
+  always @(posedge clk) begin
+    if (!run) begin
+      op_fill <= e_fill;
+      op_perm <= d[`SVM_CMD_PERM_F];
+      op_index <= x_position;
+      c_caches <= e_caches;
+      c_scope <= {e_all, e_inv && !e_range && !e_all};
+      c_error <= error;
+      c_wait <= e_inv && !bad;
+      c_complete <= d[8];
+      c_tag <= d[`SVM_CMD_TAG_F];
+      c_index <= d_index;
+      c_op <= d_op;
+    end
+    if (!run || step) begin
+      op_fn <= s_fn;
+      op_hi <= s_hi;
+    end
+    if (room) begin
+      dq_wait <= c_wait;
+      dq_detach <= c_detach;
+      dq_scope <= c_scope;
+      dq_pasid <= op_pasid;
+      dq_start <= op_lo;
+      dq_end <= op_hi;
+      dq_complete <= c_complete;
+      dq_code <= c_error;
+      dq_tag <= c_tag;
+      dq_index <= c_index;
+      dq_op <= c_op;
+    end
+    if (detached) kill_pasid <= op_pasid;
+  end
+
+  // The caches are cleared with these.
+  always @(posedge clk) begin
+    if (rst) begin
+      op_pasid <= 20'd0;
+      op_many  <= 1'b1;
+    end else if (!run) begin
+      op_pasid <= d_pasid;
+      op_many  <= x_many;
+    end
+    if (rst) op_lo <= {VPN_W{1'b0}};
+    else if (!run || step) op_lo <= s_lo;
+  end
+
+  always @(posedge clk) begin
+    if (rst) begin
+      ready <= 1'b1;
+      late_ready <= 1'b0;
+      op_start <= 3'b000;
+      run <= 1'b1;
+      c_more <= 1'b0;
+      c_next <= 1'b0;
+      step <= 1'b0;
+      c_late <= 1'b0;
+      c_push <= 1'b0;
+      c_detach <= 1'b0;
+      det_start <= 1'b0;
+      det_wait <= 1'b0;
+      kill_start <= 1'b0;
+      kill_wait <= 1'b0;
+      dq_valid <= 1'b0;
+      ev_invalidate <= 1'b0;
+      ev_error <= 1'b0;
+      att_flip <= 1'b0;
+    end else begin
+      late_ready <= (ran && c_late) || killed;
+      ready <= (ready && !accept) || (rsp_valid && rsp_ready && d_quick) || (leave && early) || late_ready;
+      op_start <= (leave && walks && !bad) ? e_caches : step ? c_caches : 3'b000;
+      run <= leave || (run && !(ran && !c_detach) && !killed);
+      if (!run) begin
+        c_more  <= leave && e_fill && !bad && !more_none;
+        c_late   <= !early && !e_detach;
+        c_detach <= e_detach && !bad;
+        c_push   <= bad || d[8] || e_inv;
+      end else if (step) c_more <= !more_none;
+      else if (ran && c_detach) c_more <= 1'b1;
+      // A page of 4K in the cycle after the last but one, otherwise when the cache is done.
+      step <= (c_more && FAST && op_start[0]) || (c_next && idle);
+      c_next <= (c_more && ((op_start[0] && !FAST) || op_start[1] || op_start[2])) || (c_next && !idle);
+      det_start <= ran && c_detach;
+      det_wait <= det_start || (det_wait && det_busy);
+      kill_start <= detached;
+      kill_wait <= kill_start || (kill_wait && !killed);
+      dq_valid <= (dq_valid && !dq_ready) || (ran && c_push && !c_detach) || killed;
+      ev_invalidate <= leave && e_inv && !bad;
+      ev_error <= leave && bad;
+      att_flip <= leave && !bad && (e_detach || (e_attach && !x_attached));
+    end
   end
 
 endmodule

@@ -5,9 +5,10 @@
 
 // Device MMU: translates the AXI4 accesses of accelerators with translations that the host puts in, parks accesses without
 // one while the host is asked, and takes translations back under the contract in docs/device-interface.md.
-// Latency: an access accepted in cycle t is on the bus side in t + 4; its fault record is at fault_valid in t + 7, up to four
-// cycles later for each miss ahead of it; an access parked on a fault is on the bus side within 8 cycles of its accepted
-// answer. One lookup per cycle and direction.
+// Latency: an access accepted in cycle t is on the bus side in t + 4; its fault record is at fault_valid within 10 cycles, up to
+// four cycles later for each miss ahead of it; an access parked on a fault is on the bus side within 8 cycles of its accepted
+// answer. One lookup per cycle and direction; lookups never stall, what cannot go on is parked and looked up again.
+// An invalidation takes effect when every lookup that read the cache before its last row was written is known to the tracker.
 // AxUSER is {requester, PASID}. Commands and records are ring records; PHASE of records is 0 here.
 module dmmu_core #(
     parameter DATA_W = 128,
@@ -134,8 +135,8 @@ module dmmu_core #(
   localparam VPN_W = VA_W - 12;
   localparam FN_W = PA_W - 12;
   localparam LOG_PARK = $clog2(PARK);
-  // The longest burst has 32 chunks of 8 beats.
-  localparam LOG_CHUNKS = (LOG_PARK < 4) ? 5 : LOG_PARK + 1;
+  // The longest burst has 32 chunks of 8 beats; two of them beside a chunk for each other write that is parked.
+  localparam LOG_CHUNKS = (LOG_PARK < 6) ? 7 : LOG_PARK + 1;
   localparam LOG_MSHRS = $clog2(MSHRS);
   localparam LOG_TRACK = $clog2(TRACK);
   localparam LOG_PASIDS = $clog2(PASIDS);
@@ -143,7 +144,9 @@ module dmmu_core #(
   localparam LOG_SETS_2M = $clog2(SETS_2M);
   localparam LOG_SETS_1G = $clog2(SETS_1G);
   localparam ACC_W = 20 + VPN_W + 2;
-  localparam TRK_W = 32 + ACC_W;
+  // From the hand-over of a command, two cycles after its last row was addressed, to its effect: five cycles after that row
+  // is written.
+  localparam DELAY = 8;
 
   initial begin
     if (DATA_W < 64 || DATA_W > 512 || (DATA_W & (DATA_W - 1)) != 0) begin
@@ -170,172 +173,218 @@ module dmmu_core #(
     end
   end
 
-  wire [2:0] tlb_ready;
-  wire drain_ready;
-  assign ready = (&tlb_ready) && drain_ready;
-
-  // maintenance
-  wire [2:0] op_fill;
-  wire [2:0] op_inv;
-  wire [VPN_W-1:0] op_pn_4k;
-  wire [VPN_W-10:0] op_pn_2m;
-  wire [VPN_W-19:0] op_pn_1g;
-  wire [19:0] op_pasid;
-  wire [FN_W-1:0] op_fn;
-  wire [1:0] op_perm;
-  wire flt_on;
-  wire flt_load;
-  wire [1:0] flt_scope;
-  wire [19:0] flt_pasid;
-  wire [VPN_W-1:0] flt_start;
-  wire [VPN_W-1:0] flt_end;
-  wire [2:0] fill_write;
-  wire [LOG_SETS_4K-1:0] fill_row;
-  wire [LOG_SETS_2M-1:0] fill_row_2m;
-  wire [LOG_SETS_1G-1:0] fill_row_1g;
-  wire fill_4k = fill_write[0];
-  wire fill_big = fill_write[1] || fill_write[2];
-  wire [2:0] evicted;
-  wire [3:0] dropped_4k;
-  wire [3:0] dropped_2m;
-  wire [3:0] dropped_1g;
-
-  // faults and answers
-  wire [7:0] rsp_id;
-  wire [31:0] rsp_seq;
-  wire rsp_match;
-  wire rsp_take;
-  wire [LOG_MSHRS-1:0] rsp_take_id;
-  wire rsp_error;
-  wire rsp_decerr;
-  wire det_step;
-  wire [LOG_MSHRS-1:0] det_id;
-  wire [LOG_PASIDS-1:0] det_index;
-  wire det_wake;
-  wire [LOG_PARK-1:0] rs_slot;
-  wire wfree_wake;
-  wire [19:0] att_pasid;
-  wire [PASIDS-1:0] att_match;
-  wire [PASIDS-1:0] att_valid;
-
-  // completions
-  wire dq_valid;
-  wire dq_ready;
-  wire dq_wait;
-  wire dq_detach;
-  wire [1:0] dq_scope;
-  wire [19:0] dq_pasid;
-  wire [VPN_W-1:0] dq_start;
-  wire [VPN_W-1:0] dq_end;
-  wire dq_complete;
-  wire [7:0] dq_error;
-  wire [15:0] dq_tag;
-  wire [15:0] dq_index;
-  wire [7:0] dq_op;
-  wire [31:0] dq_effect;
-
-  // write data
-  wire [7:0] cr_len;
-  wire cr_ok;
-  wire cr_take;
-  wire cr_return;
-  wire [7:0] commit_len;
-  wire [LOG_PARK-1:0] commit_slot;
-  wire rt_valid;
-  wire rt_park;
-  wire rt_ready;
-  wire ws_valid;
-  wire [1:0] ws_kind;
-  wire ws_ready;
-  wire wdone_valid;
-  wire [LOG_PARK-1:0] wdone_slot;
-
-  // counters
-  wire ev_coalesced;
-  wire ev_fault;
-  wire ev_no_mshr;
-  wire ev_response;
-  wire ev_stale;
-  wire ev_invalidate;
-  wire ev_cmd_error;
-  wire ev_drain;
-  wire ev_done;
-  wire [31:0] fault_latency;
-  wire [31:0] inv_latency;
-
-  // ------------------------------------------------------------------ reads
-  wire [7:0] r_no_cr_len;
-  wire r_no_cr_take;
-  wire r_no_cr_return;
-  wire [7:0] r_no_commit_len;
-  wire [LOG_PARK-1:0] r_no_commit_slot;
-  wire r_no_rt_valid;
-  wire r_no_rt_park;
-  wire r_no_ws_valid;
-  wire [1:0] r_no_ws_kind;
-  wire r_tlb_rd_en;
-  wire [VPN_W-1:0] r_tlb_rd_vpn;
-  wire [19:0] r_tlb_rd_pasid;
-  wire [VPN_W-1:0] r_tlb_cmp_vpn;
-  wire [19:0] r_tlb_cmp_pasid;
-  wire r_tlb_touch;
-  wire r_hit_4k;
-  wire r_hit_2m;
-  wire r_hit_1g;
-  wire [PA_W-13:0] r_fn_4k;
-  wire [PA_W-22:0] r_fn_2m;
-  wire [PA_W-31:0] r_fn_1g;
-  wire [1:0] r_perm_4k;
-  wire [1:0] r_perm_2m;
-  wire [1:0] r_perm_1g;
+  wire r_ready;
+  wire [LOG_SETS_4K-1:0] r_row_4k;
+  wire [LOG_SETS_2M-1:0] r_row_2m;
+  wire [LOG_SETS_1G-1:0] r_row_1g;
+  wire [VA_W-13:0] r_cmp_vpn;
+  wire [19:0] r_cmp_pasid;
+  wire [VA_W-22:0] r_big_pn;
+  wire [19:0] r_big_pasid;
+  wire r_touch;
   wire r_ms_valid;
-  wire r_ms_ready;
   wire [LOG_PARK-1:0] r_ms_slot;
   wire [19:0] r_ms_pasid;
-  wire [VPN_W-1:0] r_ms_vpn;
+  wire [VA_W-13:0] r_ms_vpn;
   wire [7:0] r_ms_requester;
-  wire r_ms_dirty;
   wire r_rs_ready;
-  wire r_rs_wait;
-  wire r_rs_wfree;
-  wire r_rs_err;
-  wire [PARK-1:0] r_an_wake;
-  wire [PARK-1:0] r_an_end;
-  wire r_trk_ready;
   wire r_trk_issue;
   wire [ID_W-1:0] r_trk_id;
-  wire [ACC_W-1:0] r_trk_data;
+  wire [20+VA_W-12+2-1:0] r_trk_data;
   wire [ID_W-1:0] r_trk_query_id;
-  wire r_trk_query_busy;
-  wire r_free;
-  wire [LOG_TRACK-1:0] r_issue_slot;
-  wire r_freed;
-  wire [LOG_TRACK-1:0] r_freed_slot;
-  wire [LOG_TRACK-1:0] r_scan_slot;
-  wire [TRK_W-1:0] r_scan_data;
   wire r_er_valid;
-  wire r_er_ready;
   wire [ID_W-1:0] r_er_id;
   wire r_er_decerr;
   wire r_er_last;
-  wire r_park_enter;
-  wire [LOG_PARK-1:0] r_park_enter_slot;
-  wire r_park_leave;
-  wire [LOG_PARK-1:0] r_park_leave_slot;
-  wire [LOG_PARK-1:0] r_park_scan_slot;
-  wire [19:0] r_park_scan_pasid;
-  wire r_park_scan_stuck;
-  wire r_park_kill;
-  wire [LOG_PARK-1:0] r_park_kill_slot;
-  wire r_pipe_idle;
-  wire r_pipe_commit;
+  wire kill_marked_r;
+  wire kill_clear_r;
   wire r_ev_accept;
   wire r_ev_hit;
   wire r_ev_miss;
   wire r_ev_error;
   wire r_ev_stall_park;
   wire r_ev_stall_bus;
+  wire r_trk_ready;
+  wire r_freed;
+  wire r_trk_query_busy;
+  wire r_trk_idle;
+  wire [LOG_TRACK:0] r_trk_high;
+  wire [ACC_W+31:0] r_scan_data;
+  wire r_marked;
+  wire w_ready;
+  wire [LOG_SETS_4K-1:0] w_row_4k;
+  wire [LOG_SETS_2M-1:0] w_row_2m;
+  wire [LOG_SETS_1G-1:0] w_row_1g;
+  wire [VA_W-13:0] w_cmp_vpn;
+  wire [19:0] w_cmp_pasid;
+  wire [VA_W-22:0] w_big_pn;
+  wire [19:0] w_big_pasid;
+  wire w_touch;
+  wire w_ms_valid;
+  wire [LOG_PARK-1:0] w_ms_slot;
+  wire [19:0] w_ms_pasid;
+  wire [VA_W-13:0] w_ms_vpn;
+  wire [7:0] w_ms_requester;
+  wire w_rs_ready;
+  wire w_trk_issue;
+  wire [ID_W-1:0] w_trk_id;
+  wire [20+VA_W-12+2-1:0] w_trk_data;
+  wire [ID_W-1:0] w_trk_query_id;
+  wire c_valid;
+  wire c_park;
+  wire ws_valid;
+  wire [1:0] ws_kind;
+  wire [LOG_PARK-1:0] c_slot;
+  wire [7:0] c_len;
+  wire wdone_ready;
+  wire w_er_valid;
+  wire [ID_W-1:0] w_er_id;
+  wire w_er_decerr;
+  wire w_er_last;
+  wire kill_marked_w;
+  wire kill_clear_w;
+  wire w_ev_accept;
+  wire w_ev_hit;
+  wire w_ev_miss;
+  wire w_ev_error;
+  wire w_ev_stall_park;
+  wire w_ev_stall_bus;
+  wire w_trk_ready;
+  wire w_freed;
+  wire w_trk_query_busy;
+  wire w_trk_idle;
+  wire [LOG_TRACK:0] w_trk_high;
+  wire [ACC_W+31:0] w_scan_data;
+  wire w_marked;
+  wire cr_next;
+  wire wdone_valid;
+  wire [LOG_PARK-1:0] wdone_slot;
+  wire r_hit_4k;
+  wire r_allowed_4k;
+  wire [FN_W-1:0] r_fn_4k;
+  wire w_hit_4k;
+  wire w_allowed_4k;
+  wire [FN_W-1:0] w_fn_4k;
+  wire [LOG_SETS_4K-1:0] fill_row_4k;
+  wire [3:0] dropped_4k;
+  wire r_hit_2m;
+  wire r_allowed_2m;
+  wire [(FN_W - 9)-1:0] r_fn_2m;
+  wire w_hit_2m;
+  wire w_allowed_2m;
+  wire [(FN_W - 9)-1:0] w_fn_2m;
+  wire [LOG_SETS_2M-1:0] fill_row_2m;
+  wire [3:0] dropped_2m;
+  wire r_hit_1g;
+  wire r_allowed_1g;
+  wire [(FN_W - 18)-1:0] r_fn_1g;
+  wire w_hit_1g;
+  wire w_allowed_1g;
+  wire [(FN_W - 18)-1:0] w_fn_1g;
+  wire [LOG_SETS_1G-1:0] fill_row_1g;
+  wire [3:0] dropped_1g;
+  wire r_ms_room;
+  wire w_ms_room;
+  wire [19:0] att_pasid;
+  wire r_rs_valid;
+  wire w_rs_valid;
+  wire [LOG_PARK-1:0] rs_slot;
+  wire rs_err;
+  wire rs_decerr;
+  wire rsp_ready;
+  wire det_busy;
+  wire ev_coalesced;
+  wire ev_fault;
+  wire ev_no_mshr;
+  wire ev_response;
+  wire ev_stale;
+  wire [31:0] fault_latency;
+  wire [2:0] op_start;
+  wire op_fill;
+  wire op_every;
+  wire op_many;
+  wire [VA_W-13:0] op_lo;
+  wire [VA_W-13:0] op_hi;
+  wire [19:0] op_pasid;
+  wire [LOG_PASIDS-1:0] op_index;
+  wire [PA_W-13:0] op_fn;
+  wire [1:0] op_perm;
+  wire [7:0] rsp_rd_id;
+  wire rsp_valid;
+  wire [7:0] rsp_id;
+  wire [31:0] rsp_seq;
+  wire rsp_error;
+  wire rsp_decerr;
+  wire det_start;
+  wire [LOG_PASIDS-1:0] det_index;
+  wire kill_start;
+  wire [19:0] kill_pasid;
+  wire [(1<<LOG_PASIDS)-1:0] att_match;
+  wire [(1<<LOG_PASIDS)-1:0] att_valid;
+  wire dq_valid;
+  wire dq_wait;
+  wire dq_detach;
+  wire [1:0] dq_scope;
+  wire [19:0] dq_pasid;
+  wire [VA_W-13:0] dq_start;
+  wire [VA_W-13:0] dq_end;
+  wire dq_complete;
+  wire [7:0] dq_error;
+  wire [15:0] dq_tag;
+  wire [15:0] dq_index;
+  wire [7:0] dq_op;
+  wire ev_invalidate;
+  wire ev_error;
+  wire dq_ready;
+  wire r_scan;
+  wire r_mark;
+  wire w_scan;
+  wire w_mark;
+  wire [LOG_TRACK-1:0] scan_slot;
+  wire [LOG_TRACK-1:0] mark_slot;
+  wire ev_drain;
+  wire ev_done;
+  wire [31:0] inv_latency;
+  wire [2:0] tlb_ready;
+  wire [2:0] evicted;
+  wire [2:0] fill_write;
+  wire [2:0] wrote;
+  wire [2:0] op_busy;
+  wire r_no_c_valid;
+  wire r_no_c_park;
+  wire r_no_ws_valid;
+  wire [1:0] r_no_ws_kind;
+  wire [LOG_PARK-1:0] r_no_c_slot;
+  wire [7:0] r_no_c_len;
+  wire r_no_wdone_ready;
 
+  reg run;
+  reg wrote_4k;
+  reg wrote_big;
+  reg [LOG_SETS_4K-1:0] wrote_row;
+  wire r_free;
+  wire w_free;
+  wire r_er_ready;
+  wire w_er_ready;
+  wire wr_4k = wrote[0];
+  wire wr_big = wrote[1] || wrote[2];
+  wire [LOG_SETS_4K-1:0] wr_row = fill_row_4k;
+
+  assign ready = (&tlb_ready) && r_ready && w_ready && r_trk_ready && w_trk_ready;
+
+  always @(posedge clk) begin
+    if (rst) run <= 1'b0;
+    else run <= cfg_enable && ready;
+  end
+
+  // For the fault unit: it gets a miss a cycle after the channel saw the rows written for the last time.
+  always @(posedge clk) begin
+    wrote_4k <= wr_4k;
+    wrote_big <= wr_big;
+    wrote_row <= wr_row;
+  end
+
+  // ------------------------------------------------------------------ reads
   dmmu_channel #(
       .WRITE(0),
       .ID_W(ID_W),
@@ -343,11 +392,15 @@ module dmmu_core #(
       .PA_W(PA_W),
       .USER_W(USER_W),
       .LOG_PARK(LOG_PARK),
-      .LOG_SETS(LOG_SETS_4K)
+      .LOG_TRACK(LOG_TRACK),
+      .LOG_SETS_4K(LOG_SETS_4K),
+      .LOG_SETS_2M(LOG_SETS_2M),
+      .LOG_SETS_1G(LOG_SETS_1G)
   ) channel_r (
       .clk(clk),
       .rst(rst),
-      .enable(cfg_enable && ready),
+      .enable(run),
+      .ready(r_ready),
       .s_axid(s_axi_arid),
       .s_axaddr(s_axi_araddr),
       .s_axlen(s_axi_arlen),
@@ -372,83 +425,61 @@ module dmmu_core #(
       .m_axuser(m_axi_aruser),
       .m_axvalid(m_axi_arvalid),
       .m_axready(m_axi_arready),
-      .tlb_rd_en(r_tlb_rd_en),
-      .tlb_rd_vpn(r_tlb_rd_vpn),
-      .tlb_rd_pasid(r_tlb_rd_pasid),
-      .tlb_cmp_vpn(r_tlb_cmp_vpn),
-      .tlb_cmp_pasid(r_tlb_cmp_pasid),
-      .tlb_touch(r_tlb_touch),
+      .row_4k(r_row_4k),
+      .row_2m(r_row_2m),
+      .row_1g(r_row_1g),
+      .cmp_vpn(r_cmp_vpn),
+      .cmp_pasid(r_cmp_pasid),
+      .big_pn(r_big_pn),
+      .big_pasid(r_big_pasid),
+      .touch(r_touch),
       .hit_4k(r_hit_4k),
+      .allowed_4k(r_allowed_4k),
       .fn_4k(r_fn_4k),
-      .perm_4k(r_perm_4k),
       .hit_2m(r_hit_2m),
+      .allowed_2m(r_allowed_2m),
       .fn_2m(r_fn_2m),
-      .perm_2m(r_perm_2m),
-      .hit_1g(r_hit_1g),
+      .allowed_1g(r_allowed_1g),
       .fn_1g(r_fn_1g),
-      .perm_1g(r_perm_1g),
-      .flt_on(flt_on),
-      .flt_load(flt_load),
-      .flt_scope(flt_scope),
-      .flt_pasid(flt_pasid),
-      .flt_start(flt_start),
-      .flt_end(flt_end),
-      .fill_4k(fill_4k),
-      .fill_row(fill_row),
-      .fill_big(fill_big),
+      .wr_4k(wr_4k),
+      .wr_row(wr_row),
+      .wr_big(wr_big),
       .ms_valid(r_ms_valid),
-      .ms_ready(r_ms_ready),
+      .ms_room(r_ms_room),
       .ms_slot(r_ms_slot),
       .ms_pasid(r_ms_pasid),
       .ms_vpn(r_ms_vpn),
       .ms_requester(r_ms_requester),
-      .ms_dirty(r_ms_dirty),
+      .rs_valid(r_rs_valid),
       .rs_ready(r_rs_ready),
-      .rs_wait(r_rs_wait),
-      .rs_wfree(r_rs_wfree),
-      .rs_err(r_rs_err),
       .rs_slot(rs_slot),
-      .an_wake(r_an_wake),
-      .an_end(r_an_end),
-      .an_decerr(rsp_decerr),
-      .wfree_wake(wfree_wake),
-      .trk_ready(r_trk_ready),
+      .rs_err(rs_err),
+      .rs_decerr(rs_decerr),
       .trk_issue(r_trk_issue),
       .trk_id(r_trk_id),
       .trk_data(r_trk_data),
       .trk_freed(r_freed),
       .trk_query_id(r_trk_query_id),
       .trk_query_busy(r_trk_query_busy),
-      .cr_len(r_no_cr_len),
-      .cr_take(r_no_cr_take),
-      .cr_return(r_no_cr_return),
-      .commit_len(r_no_commit_len),
-      .commit_slot(r_no_commit_slot),
-      .rt_valid(r_no_rt_valid),
-      .rt_park(r_no_rt_park),
+      .cr_next(1'b1),
+      .c_valid(r_no_c_valid),
+      .c_park(r_no_c_park),
       .ws_valid(r_no_ws_valid),
       .ws_kind(r_no_ws_kind),
-      .cr_ok(1'b1),
-      .rt_ready(1'b1),
-      .ws_ready(1'b1),
+      .c_slot(r_no_c_slot),
+      .c_len(r_no_c_len),
       .wdone_valid(1'b0),
+      .wdone_ready(r_no_wdone_ready),
       .wdone_slot({LOG_PARK{1'b0}}),
       .er_valid(r_er_valid),
       .er_ready(r_er_ready),
       .er_id(r_er_id),
       .er_decerr(r_er_decerr),
       .er_last(r_er_last),
-      .park_enter(r_park_enter),
-      .park_enter_slot(r_park_enter_slot),
-      .park_leave(r_park_leave),
-      .park_leave_slot(r_park_leave_slot),
-      .park_scan_slot(r_park_scan_slot),
-      .park_scan_pasid(r_park_scan_pasid),
-      .park_scan_stuck(r_park_scan_stuck),
-      .park_kill(r_park_kill),
-      .park_kill_slot(r_park_kill_slot),
-      .pipe_idle(r_pipe_idle),
-      .pipe_commit(r_pipe_commit),
+      .kill_start(kill_start),
+      .kill_pasid(kill_pasid),
+      .kill_marked(kill_marked_r),
+      .kill_clear(kill_clear_r),
       .ev_accept(r_ev_accept),
       .ev_hit(r_ev_hit),
       .ev_miss(r_ev_miss),
@@ -460,89 +491,31 @@ module dmmu_core #(
   dmmu_track #(
       .ID_W(ID_W),
       .LOG_SLOTS(LOG_TRACK),
-      .DATA_W(TRK_W)
+      .DATA_W(ACC_W)
   ) track_r (
       .clk(clk),
       .rst(rst),
-      .issue_ready(r_trk_ready),
+      .ready(r_trk_ready),
+      .cycle(cycle[31:0]),
       .issue_valid(r_trk_issue),
       .issue_id(r_trk_id),
-      .issue_data({cycle[31:0], r_trk_data}),
+      .issue_data(r_trk_data),
       .free_valid(r_free),
       .free_id(m_axi_rid),
+      .freed(r_freed),
       .query_id(r_trk_query_id),
       .query_busy(r_trk_query_busy),
-      .issue_slot(r_issue_slot),
-      .freed(r_freed),
-      .freed_slot(r_freed_slot),
-      .scan_slot(r_scan_slot),
-      .scan_data(r_scan_data)
+      .idle(r_trk_idle),
+      .high(r_trk_high),
+      .scan_en(r_scan),
+      .scan_slot(scan_slot),
+      .scan_data(r_scan_data),
+      .mark(r_mark),
+      .mark_slot(mark_slot),
+      .marked(r_marked)
   );
 
   // ------------------------------------------------------------------ writes
-  wire w_tlb_rd_en;
-  wire [VPN_W-1:0] w_tlb_rd_vpn;
-  wire [19:0] w_tlb_rd_pasid;
-  wire [VPN_W-1:0] w_tlb_cmp_vpn;
-  wire [19:0] w_tlb_cmp_pasid;
-  wire w_tlb_touch;
-  wire w_hit_4k;
-  wire w_hit_2m;
-  wire w_hit_1g;
-  wire [PA_W-13:0] w_fn_4k;
-  wire [PA_W-22:0] w_fn_2m;
-  wire [PA_W-31:0] w_fn_1g;
-  wire [1:0] w_perm_4k;
-  wire [1:0] w_perm_2m;
-  wire [1:0] w_perm_1g;
-  wire w_ms_valid;
-  wire w_ms_ready;
-  wire [LOG_PARK-1:0] w_ms_slot;
-  wire [19:0] w_ms_pasid;
-  wire [VPN_W-1:0] w_ms_vpn;
-  wire [7:0] w_ms_requester;
-  wire w_ms_dirty;
-  wire w_rs_ready;
-  wire w_rs_wait;
-  wire w_rs_wfree;
-  wire w_rs_err;
-  wire [PARK-1:0] w_an_wake;
-  wire [PARK-1:0] w_an_end;
-  wire w_trk_ready;
-  wire w_trk_issue;
-  wire [ID_W-1:0] w_trk_id;
-  wire [ACC_W-1:0] w_trk_data;
-  wire [ID_W-1:0] w_trk_query_id;
-  wire w_trk_query_busy;
-  wire w_free;
-  wire [LOG_TRACK-1:0] w_issue_slot;
-  wire w_freed;
-  wire [LOG_TRACK-1:0] w_freed_slot;
-  wire [LOG_TRACK-1:0] w_scan_slot;
-  wire [TRK_W-1:0] w_scan_data;
-  wire w_er_valid;
-  wire w_er_ready;
-  wire [ID_W-1:0] w_er_id;
-  wire w_er_decerr;
-  wire w_er_last;
-  wire w_park_enter;
-  wire [LOG_PARK-1:0] w_park_enter_slot;
-  wire w_park_leave;
-  wire [LOG_PARK-1:0] w_park_leave_slot;
-  wire [LOG_PARK-1:0] w_park_scan_slot;
-  wire [19:0] w_park_scan_pasid;
-  wire w_park_scan_stuck;
-  wire w_park_kill;
-  wire [LOG_PARK-1:0] w_park_kill_slot;
-  wire w_pipe_idle;
-  wire w_pipe_commit;
-  wire w_ev_accept;
-  wire w_ev_hit;
-  wire w_ev_miss;
-  wire w_ev_error;
-  wire w_ev_stall_park;
-  wire w_ev_stall_bus;
-
   dmmu_channel #(
       .WRITE(1),
       .ID_W(ID_W),
@@ -550,11 +523,15 @@ module dmmu_core #(
       .PA_W(PA_W),
       .USER_W(USER_W),
       .LOG_PARK(LOG_PARK),
-      .LOG_SETS(LOG_SETS_4K)
+      .LOG_TRACK(LOG_TRACK),
+      .LOG_SETS_4K(LOG_SETS_4K),
+      .LOG_SETS_2M(LOG_SETS_2M),
+      .LOG_SETS_1G(LOG_SETS_1G)
   ) channel_w (
       .clk(clk),
       .rst(rst),
-      .enable(cfg_enable && ready),
+      .enable(run),
+      .ready(w_ready),
       .s_axid(s_axi_awid),
       .s_axaddr(s_axi_awaddr),
       .s_axlen(s_axi_awlen),
@@ -579,83 +556,61 @@ module dmmu_core #(
       .m_axuser(m_axi_awuser),
       .m_axvalid(m_axi_awvalid),
       .m_axready(m_axi_awready),
-      .tlb_rd_en(w_tlb_rd_en),
-      .tlb_rd_vpn(w_tlb_rd_vpn),
-      .tlb_rd_pasid(w_tlb_rd_pasid),
-      .tlb_cmp_vpn(w_tlb_cmp_vpn),
-      .tlb_cmp_pasid(w_tlb_cmp_pasid),
-      .tlb_touch(w_tlb_touch),
+      .row_4k(w_row_4k),
+      .row_2m(w_row_2m),
+      .row_1g(w_row_1g),
+      .cmp_vpn(w_cmp_vpn),
+      .cmp_pasid(w_cmp_pasid),
+      .big_pn(w_big_pn),
+      .big_pasid(w_big_pasid),
+      .touch(w_touch),
       .hit_4k(w_hit_4k),
+      .allowed_4k(w_allowed_4k),
       .fn_4k(w_fn_4k),
-      .perm_4k(w_perm_4k),
       .hit_2m(w_hit_2m),
+      .allowed_2m(w_allowed_2m),
       .fn_2m(w_fn_2m),
-      .perm_2m(w_perm_2m),
-      .hit_1g(w_hit_1g),
+      .allowed_1g(w_allowed_1g),
       .fn_1g(w_fn_1g),
-      .perm_1g(w_perm_1g),
-      .flt_on(flt_on),
-      .flt_load(flt_load),
-      .flt_scope(flt_scope),
-      .flt_pasid(flt_pasid),
-      .flt_start(flt_start),
-      .flt_end(flt_end),
-      .fill_4k(fill_4k),
-      .fill_row(fill_row),
-      .fill_big(fill_big),
+      .wr_4k(wr_4k),
+      .wr_row(wr_row),
+      .wr_big(wr_big),
       .ms_valid(w_ms_valid),
-      .ms_ready(w_ms_ready),
+      .ms_room(w_ms_room),
       .ms_slot(w_ms_slot),
       .ms_pasid(w_ms_pasid),
       .ms_vpn(w_ms_vpn),
       .ms_requester(w_ms_requester),
-      .ms_dirty(w_ms_dirty),
+      .rs_valid(w_rs_valid),
       .rs_ready(w_rs_ready),
-      .rs_wait(w_rs_wait),
-      .rs_wfree(w_rs_wfree),
-      .rs_err(w_rs_err),
       .rs_slot(rs_slot),
-      .an_wake(w_an_wake),
-      .an_end(w_an_end),
-      .an_decerr(rsp_decerr),
-      .wfree_wake(wfree_wake),
-      .trk_ready(w_trk_ready),
+      .rs_err(rs_err),
+      .rs_decerr(rs_decerr),
       .trk_issue(w_trk_issue),
       .trk_id(w_trk_id),
       .trk_data(w_trk_data),
       .trk_freed(w_freed),
       .trk_query_id(w_trk_query_id),
       .trk_query_busy(w_trk_query_busy),
-      .cr_len(cr_len),
-      .cr_ok(cr_ok),
-      .cr_take(cr_take),
-      .cr_return(cr_return),
-      .commit_len(commit_len),
-      .commit_slot(commit_slot),
-      .rt_valid(rt_valid),
-      .rt_park(rt_park),
-      .rt_ready(rt_ready),
+      .cr_next(cr_next),
+      .c_valid(c_valid),
+      .c_park(c_park),
       .ws_valid(ws_valid),
       .ws_kind(ws_kind),
-      .ws_ready(ws_ready),
+      .c_slot(c_slot),
+      .c_len(c_len),
       .wdone_valid(wdone_valid),
+      .wdone_ready(wdone_ready),
       .wdone_slot(wdone_slot),
       .er_valid(w_er_valid),
       .er_ready(w_er_ready),
       .er_id(w_er_id),
       .er_decerr(w_er_decerr),
       .er_last(w_er_last),
-      .park_enter(w_park_enter),
-      .park_enter_slot(w_park_enter_slot),
-      .park_leave(w_park_leave),
-      .park_leave_slot(w_park_leave_slot),
-      .park_scan_slot(w_park_scan_slot),
-      .park_scan_pasid(w_park_scan_pasid),
-      .park_scan_stuck(w_park_scan_stuck),
-      .park_kill(w_park_kill),
-      .park_kill_slot(w_park_kill_slot),
-      .pipe_idle(w_pipe_idle),
-      .pipe_commit(w_pipe_commit),
+      .kill_start(kill_start),
+      .kill_pasid(kill_pasid),
+      .kill_marked(kill_marked_w),
+      .kill_clear(kill_clear_w),
       .ev_accept(w_ev_accept),
       .ev_hit(w_ev_hit),
       .ev_miss(w_ev_miss),
@@ -667,45 +622,49 @@ module dmmu_core #(
   dmmu_track #(
       .ID_W(ID_W),
       .LOG_SLOTS(LOG_TRACK),
-      .DATA_W(TRK_W)
+      .DATA_W(ACC_W)
   ) track_w (
       .clk(clk),
       .rst(rst),
-      .issue_ready(w_trk_ready),
+      .ready(w_trk_ready),
+      .cycle(cycle[31:0]),
       .issue_valid(w_trk_issue),
       .issue_id(w_trk_id),
-      .issue_data({cycle[31:0], w_trk_data}),
+      .issue_data(w_trk_data),
       .free_valid(w_free),
       .free_id(m_axi_bid),
+      .freed(w_freed),
       .query_id(w_trk_query_id),
       .query_busy(w_trk_query_busy),
-      .issue_slot(w_issue_slot),
-      .freed(w_freed),
-      .freed_slot(w_freed_slot),
-      .scan_slot(w_scan_slot),
-      .scan_data(w_scan_data)
+      .idle(w_trk_idle),
+      .high(w_trk_high),
+      .scan_en(w_scan),
+      .scan_slot(scan_slot),
+      .scan_data(w_scan_data),
+      .mark(w_mark),
+      .mark_slot(mark_slot),
+      .marked(w_marked)
   );
 
   dmmu_wbuf #(
       .DATA_W(DATA_W),
       .LOG_PARK(LOG_PARK),
+      .LOG_TRACK(LOG_TRACK),
       .LOG_CHUNKS(LOG_CHUNKS)
   ) wbuf (
       .clk(clk),
       .rst(rst),
-      .cr_len(cr_len),
-      .cr_ok(cr_ok),
-      .cr_take(cr_take),
-      .cr_return(cr_return),
-      .commit_len(commit_len),
-      .commit_slot(commit_slot),
-      .rt_valid(rt_valid),
-      .rt_ready(rt_ready),
-      .rt_park(rt_park),
+      .cr_accept(s_axi_awvalid && s_axi_awready),
+      .cr_len(s_axi_awlen),
+      .cr_next(cr_next),
+      .c_valid(c_valid),
+      .c_park(c_park),
       .ws_valid(ws_valid),
-      .ws_ready(ws_ready),
       .ws_kind(ws_kind),
+      .c_slot(c_slot),
+      .c_len(c_len),
       .wdone_valid(wdone_valid),
+      .wdone_ready(wdone_ready),
       .wdone_slot(wdone_slot),
       .s_wdata(s_axi_wdata),
       .s_wstrb(s_axi_wstrb),
@@ -762,42 +721,45 @@ module dmmu_core #(
   dmmu_tlb #(
       .WAYS(WAYS_4K),
       .LOG_SETS(LOG_SETS_4K),
-      .PN_W(VPN_W - 0),
-      .FN_W(FN_W - 0)
+      .PN_W(VPN_W),
+      .FN_W(FN_W),
+      .LOG_PASIDS(LOG_PASIDS),
+      .SERIAL(0),
+      .RAW(1)
   ) tlb_4k (
       .clk(clk),
       .rst(rst),
       .ready(tlb_ready[0]),
-      .r_rd_en(r_tlb_rd_en),
-      .r_rd_pn(r_tlb_rd_vpn),
-      .r_rd_pasid(r_tlb_rd_pasid),
-      .r_cmp_pn(r_tlb_cmp_vpn),
-      .r_cmp_pasid(r_tlb_cmp_pasid),
+      .r_rd_en(1'b1),
+      .r_rd_row(r_row_4k),
+      .r_cmp_pn(r_cmp_vpn),
+      .r_cmp_pasid(r_cmp_pasid),
       .r_hit(r_hit_4k),
+      .r_allowed(r_allowed_4k),
       .r_fn(r_fn_4k),
-      .r_perm(r_perm_4k),
-      .r_touch(r_tlb_touch),
-      .w_rd_en(w_tlb_rd_en),
-      .w_rd_pn(w_tlb_rd_vpn),
-      .w_rd_pasid(w_tlb_rd_pasid),
-      .w_cmp_pn(w_tlb_cmp_vpn),
-      .w_cmp_pasid(w_tlb_cmp_pasid),
+      .r_touch(r_touch),
+      .w_rd_en(1'b1),
+      .w_rd_row(w_row_4k),
+      .w_cmp_pn(w_cmp_vpn),
+      .w_cmp_pasid(w_cmp_pasid),
       .w_hit(w_hit_4k),
+      .w_allowed(w_allowed_4k),
       .w_fn(w_fn_4k),
-      .w_perm(w_perm_4k),
-      .w_touch(w_tlb_touch),
-      .op_fill(op_fill[0]),
-      .op_inv(op_inv[0]),
-      .op_pn(op_pn_4k),
+      .w_touch(w_touch),
+      .op_start(op_start[0]),
+      .busy(op_busy[0]),
+      .op_fill(op_fill),
+      .op_every(op_every),
+      .op_many(op_many),
+      .op_lo(op_lo),
+      .op_hi(op_hi),
       .op_pasid(op_pasid),
+      .op_index(op_index),
       .op_fn(op_fn),
       .op_perm(op_perm),
-      .inv_scope(flt_scope),
-      .inv_pasid(flt_pasid),
-      .inv_start(flt_start),
-      .inv_end(flt_end),
+      .wr(wrote[0]),
       .fill_write(fill_write[0]),
-      .fill_row(fill_row),
+      .fill_row(fill_row_4k),
       .evicted(evicted[0]),
       .dropped(dropped_4k)
   );
@@ -806,39 +768,42 @@ module dmmu_core #(
       .WAYS(WAYS_2M),
       .LOG_SETS(LOG_SETS_2M),
       .PN_W(VPN_W - 9),
-      .FN_W(FN_W - 9)
+      .FN_W(FN_W - 9),
+      .LOG_PASIDS(LOG_PASIDS),
+      .SERIAL(1),
+      .RAW(0)
   ) tlb_2m (
       .clk(clk),
       .rst(rst),
       .ready(tlb_ready[1]),
-      .r_rd_en(r_tlb_rd_en),
-      .r_rd_pn(r_tlb_rd_vpn[VPN_W-1:9]),
-      .r_rd_pasid(r_tlb_rd_pasid),
-      .r_cmp_pn(r_tlb_cmp_vpn[VPN_W-1:9]),
-      .r_cmp_pasid(r_tlb_cmp_pasid),
+      .r_rd_en(1'b1),
+      .r_rd_row(r_row_2m),
+      .r_cmp_pn(r_big_pn),
+      .r_cmp_pasid(r_big_pasid),
       .r_hit(r_hit_2m),
+      .r_allowed(r_allowed_2m),
       .r_fn(r_fn_2m),
-      .r_perm(r_perm_2m),
-      .r_touch(r_tlb_touch),
-      .w_rd_en(w_tlb_rd_en),
-      .w_rd_pn(w_tlb_rd_vpn[VPN_W-1:9]),
-      .w_rd_pasid(w_tlb_rd_pasid),
-      .w_cmp_pn(w_tlb_cmp_vpn[VPN_W-1:9]),
-      .w_cmp_pasid(w_tlb_cmp_pasid),
+      .r_touch(r_touch),
+      .w_rd_en(1'b1),
+      .w_rd_row(w_row_2m),
+      .w_cmp_pn(w_big_pn),
+      .w_cmp_pasid(w_big_pasid),
       .w_hit(w_hit_2m),
+      .w_allowed(w_allowed_2m),
       .w_fn(w_fn_2m),
-      .w_perm(w_perm_2m),
-      .w_touch(w_tlb_touch),
-      .op_fill(op_fill[1]),
-      .op_inv(op_inv[1]),
-      .op_pn(op_pn_2m),
+      .w_touch(w_touch),
+      .op_start(op_start[1]),
+      .busy(op_busy[1]),
+      .op_fill(op_fill),
+      .op_every(op_every),
+      .op_many(op_many),
+      .op_lo(op_lo[VPN_W-1:9]),
+      .op_hi(op_hi[VPN_W-1:9]),
       .op_pasid(op_pasid),
-      .op_fn(op_fn[FN_W-10:0]),
+      .op_index(op_index),
+      .op_fn(op_fn[FN_W-1:9]),
       .op_perm(op_perm),
-      .inv_scope(flt_scope),
-      .inv_pasid(flt_pasid),
-      .inv_start(flt_start[VPN_W-1:9]),
-      .inv_end(flt_end[VPN_W-1:9]),
+      .wr(wrote[1]),
       .fill_write(fill_write[1]),
       .fill_row(fill_row_2m),
       .evicted(evicted[1]),
@@ -849,39 +814,42 @@ module dmmu_core #(
       .WAYS(WAYS_1G),
       .LOG_SETS(LOG_SETS_1G),
       .PN_W(VPN_W - 18),
-      .FN_W(FN_W - 18)
+      .FN_W(FN_W - 18),
+      .LOG_PASIDS(LOG_PASIDS),
+      .SERIAL(1),
+      .RAW(0)
   ) tlb_1g (
       .clk(clk),
       .rst(rst),
       .ready(tlb_ready[2]),
-      .r_rd_en(r_tlb_rd_en),
-      .r_rd_pn(r_tlb_rd_vpn[VPN_W-1:18]),
-      .r_rd_pasid(r_tlb_rd_pasid),
-      .r_cmp_pn(r_tlb_cmp_vpn[VPN_W-1:18]),
-      .r_cmp_pasid(r_tlb_cmp_pasid),
+      .r_rd_en(1'b1),
+      .r_rd_row(r_row_1g),
+      .r_cmp_pn(r_big_pn[VPN_W-10:9]),
+      .r_cmp_pasid(r_big_pasid),
       .r_hit(r_hit_1g),
+      .r_allowed(r_allowed_1g),
       .r_fn(r_fn_1g),
-      .r_perm(r_perm_1g),
-      .r_touch(r_tlb_touch),
-      .w_rd_en(w_tlb_rd_en),
-      .w_rd_pn(w_tlb_rd_vpn[VPN_W-1:18]),
-      .w_rd_pasid(w_tlb_rd_pasid),
-      .w_cmp_pn(w_tlb_cmp_vpn[VPN_W-1:18]),
-      .w_cmp_pasid(w_tlb_cmp_pasid),
+      .r_touch(r_touch),
+      .w_rd_en(1'b1),
+      .w_rd_row(w_row_1g),
+      .w_cmp_pn(w_big_pn[VPN_W-10:9]),
+      .w_cmp_pasid(w_big_pasid),
       .w_hit(w_hit_1g),
+      .w_allowed(w_allowed_1g),
       .w_fn(w_fn_1g),
-      .w_perm(w_perm_1g),
-      .w_touch(w_tlb_touch),
-      .op_fill(op_fill[2]),
-      .op_inv(op_inv[2]),
-      .op_pn(op_pn_1g),
+      .w_touch(w_touch),
+      .op_start(op_start[2]),
+      .busy(op_busy[2]),
+      .op_fill(op_fill),
+      .op_every(op_every),
+      .op_many(op_many),
+      .op_lo(op_lo[VPN_W-1:18]),
+      .op_hi(op_hi[VPN_W-1:18]),
       .op_pasid(op_pasid),
-      .op_fn(op_fn[FN_W-19:0]),
+      .op_index(op_index),
+      .op_fn(op_fn[FN_W-1:18]),
       .op_perm(op_perm),
-      .inv_scope(flt_scope),
-      .inv_pasid(flt_pasid),
-      .inv_start(flt_start[VPN_W-1:18]),
-      .inv_end(flt_end[VPN_W-1:18]),
+      .wr(wrote[2]),
       .fill_write(fill_write[2]),
       .fill_row(fill_row_1g),
       .evicted(evicted[2]),
@@ -899,56 +867,49 @@ module dmmu_core #(
       .clk(clk),
       .rst(rst),
       .cycle(cycle[31:0]),
-      .r_valid(r_ms_valid),
-      .r_ready(r_ms_ready),
-      .r_slot(r_ms_slot),
-      .r_pasid(r_ms_pasid),
-      .r_vpn(r_ms_vpn),
-      .r_requester(r_ms_requester),
-      .r_dirty(r_ms_dirty),
-      .w_valid(w_ms_valid),
-      .w_ready(w_ms_ready),
-      .w_slot(w_ms_slot),
-      .w_pasid(w_ms_pasid),
-      .w_vpn(w_ms_vpn),
-      .w_requester(w_ms_requester),
-      .w_dirty(w_ms_dirty),
-      .fill_4k(fill_4k),
-      .fill_row(fill_row),
-      .fill_big(fill_big),
+      .r_ms_valid(r_ms_valid),
+      .r_ms_room(r_ms_room),
+      .r_ms_slot(r_ms_slot),
+      .r_ms_pasid(r_ms_pasid),
+      .r_ms_vpn(r_ms_vpn),
+      .r_ms_requester(r_ms_requester),
+      .w_ms_valid(w_ms_valid),
+      .w_ms_room(w_ms_room),
+      .w_ms_slot(w_ms_slot),
+      .w_ms_pasid(w_ms_pasid),
+      .w_ms_vpn(w_ms_vpn),
+      .w_ms_requester(w_ms_requester),
+      .fill_4k(wrote_4k),
+      .fill_row(wrote_row),
+      .fill_big(wrote_big),
       .att_pasid(att_pasid),
       .att_match(att_match),
       .att_valid(att_valid),
+      .r_rs_valid(r_rs_valid),
       .r_rs_ready(r_rs_ready),
-      .r_rs_wait(r_rs_wait),
-      .r_rs_wfree(r_rs_wfree),
-      .r_rs_err(r_rs_err),
-      .r_an_wake(r_an_wake),
-      .r_an_end(r_an_end),
+      .w_rs_valid(w_rs_valid),
       .w_rs_ready(w_rs_ready),
-      .w_rs_wait(w_rs_wait),
-      .w_rs_wfree(w_rs_wfree),
-      .w_rs_err(w_rs_err),
       .rs_slot(rs_slot),
-      .w_an_wake(w_an_wake),
-      .w_an_end(w_an_end),
-      .wfree_wake(wfree_wake),
+      .rs_err(rs_err),
+      .rs_decerr(rs_decerr),
+      .rsp_rd_id(rsp_rd_id),
+      .rsp_valid(rsp_valid),
+      .rsp_ready(rsp_ready),
       .rsp_id(rsp_id),
       .rsp_seq(rsp_seq),
-      .rsp_match(rsp_match),
-      .rsp_take(rsp_take),
-      .rsp_take_id(rsp_take_id),
       .rsp_error(rsp_error),
-      .det_step(det_step),
-      .det_id(det_id),
+      .rsp_decerr(rsp_decerr),
+      .det_start(det_start),
       .det_index(det_index),
-      .det_wake(det_wake),
+      .det_busy(det_busy),
       .fault_valid(fault_valid),
       .fault_ready(fault_ready),
       .fault_data(fault_data),
       .ev_coalesced(ev_coalesced),
       .ev_fault(ev_fault),
       .ev_no_mshr(ev_no_mshr),
+      .ev_response(ev_response),
+      .ev_stale(ev_stale),
       .ev_latency(fault_latency)
   );
 
@@ -959,42 +920,42 @@ module dmmu_core #(
       .LOG_SETS_4K(LOG_SETS_4K),
       .LOG_SETS_2M(LOG_SETS_2M),
       .LOG_SETS_1G(LOG_SETS_1G),
-      .LOG_MSHRS(LOG_MSHRS),
       .LOG_PASIDS(LOG_PASIDS)
   ) cmd (
       .clk(clk),
       .rst(rst),
       .enable(ready),
-      .cycle(cycle[31:0]),
       .cmd_valid(cmd_valid),
       .cmd_ready(cmd_ready),
       .cmd_data(cmd_data),
       .cmd_index(cmd_index),
+      .op_start(op_start),
+      .op_busy(op_busy),
       .op_fill(op_fill),
-      .op_inv(op_inv),
-      .op_pn_4k(op_pn_4k),
-      .op_pn_2m(op_pn_2m),
-      .op_pn_1g(op_pn_1g),
+      .op_every(op_every),
+      .op_many(op_many),
+      .op_lo(op_lo),
+      .op_hi(op_hi),
       .op_pasid(op_pasid),
+      .op_index(op_index),
       .op_fn(op_fn),
       .op_perm(op_perm),
-      .flt_on(flt_on),
-      .flt_load(flt_load),
-      .flt_scope(flt_scope),
-      .flt_pasid(flt_pasid),
-      .flt_start(flt_start),
-      .flt_end(flt_end),
+      .rsp_rd_id(rsp_rd_id),
+      .rsp_valid(rsp_valid),
+      .rsp_ready(rsp_ready),
       .rsp_id(rsp_id),
       .rsp_seq(rsp_seq),
-      .rsp_match(rsp_match),
-      .rsp_take(rsp_take),
-      .rsp_take_id(rsp_take_id),
       .rsp_error(rsp_error),
       .rsp_decerr(rsp_decerr),
-      .det_step(det_step),
-      .det_id(det_id),
+      .det_start(det_start),
       .det_index(det_index),
-      .det_wake(det_wake),
+      .det_busy(det_busy),
+      .kill_start(kill_start),
+      .kill_pasid(kill_pasid),
+      .kill_marked_r(kill_marked_r),
+      .kill_marked_w(kill_marked_w),
+      .kill_clear_r(kill_clear_r),
+      .kill_clear_w(kill_clear_w),
       .att_pasid(att_pasid),
       .att_match(att_match),
       .att_valid(att_valid),
@@ -1011,22 +972,18 @@ module dmmu_core #(
       .dq_tag(dq_tag),
       .dq_index(dq_index),
       .dq_op(dq_op),
-      .dq_effect(dq_effect),
-      .ev_response(ev_response),
-      .ev_stale(ev_stale),
       .ev_invalidate(ev_invalidate),
-      .ev_error(ev_cmd_error)
+      .ev_error(ev_error)
   );
 
   dmmu_drain #(
       .VPN_W(VPN_W),
       .LOG_TRACK(LOG_TRACK),
-      .LOG_PARK(LOG_PARK),
-      .LOG_QUEUE(5)
+      .LOG_QUEUE(5),
+      .DELAY(DELAY)
   ) drain (
       .clk(clk),
       .rst(rst),
-      .ready(drain_ready),
       .cycle(cycle[31:0]),
       .dq_valid(dq_valid),
       .dq_ready(dq_ready),
@@ -1041,41 +998,21 @@ module dmmu_core #(
       .dq_tag(dq_tag),
       .dq_index(dq_index),
       .dq_op(dq_op),
-      .dq_effect(dq_effect),
-      .r_issue(r_trk_issue),
-      .r_issue_slot(r_issue_slot),
-      .r_freed(r_freed),
-      .r_freed_slot(r_freed_slot),
-      .r_scan_slot(r_scan_slot),
+      .kill_clear(kill_clear_r && kill_clear_w),
+      .r_idle(r_trk_idle),
+      .r_high(r_trk_high),
+      .r_scan(r_scan),
       .r_scan_data(r_scan_data),
-      .r_park_enter(r_park_enter),
-      .r_park_enter_slot(r_park_enter_slot),
-      .r_park_leave(r_park_leave),
-      .r_park_leave_slot(r_park_leave_slot),
-      .r_park_slot(r_park_scan_slot),
-      .r_park_pasid(r_park_scan_pasid),
-      .r_park_stuck(r_park_scan_stuck),
-      .r_park_kill(r_park_kill),
-      .r_park_kill_slot(r_park_kill_slot),
-      .r_idle(r_pipe_idle),
-      .r_commit(r_pipe_commit),
-      .w_issue(w_trk_issue),
-      .w_issue_slot(w_issue_slot),
-      .w_freed(w_freed),
-      .w_freed_slot(w_freed_slot),
-      .w_scan_slot(w_scan_slot),
+      .r_mark(r_mark),
+      .r_marked(r_marked),
+      .w_idle(w_trk_idle),
+      .w_high(w_trk_high),
+      .w_scan(w_scan),
       .w_scan_data(w_scan_data),
-      .w_park_enter(w_park_enter),
-      .w_park_enter_slot(w_park_enter_slot),
-      .w_park_leave(w_park_leave),
-      .w_park_leave_slot(w_park_leave_slot),
-      .w_park_slot(w_park_scan_slot),
-      .w_park_pasid(w_park_scan_pasid),
-      .w_park_stuck(w_park_scan_stuck),
-      .w_park_kill(w_park_kill),
-      .w_park_kill_slot(w_park_kill_slot),
-      .w_idle(w_pipe_idle),
-      .w_commit(w_pipe_commit),
+      .w_mark(w_mark),
+      .w_marked(w_marked),
+      .scan_slot(scan_slot),
+      .mark_slot(mark_slot),
       .event_valid(event_valid),
       .event_ready(event_ready),
       .event_data(event_data),
@@ -1101,7 +1038,7 @@ module dmmu_core #(
   assign events[`SVM_CNT_EVICTIONS] = evicted != 3'd0;
   assign events[`SVM_CNT_INVALIDATIONS] = ev_invalidate;
   assign events[`SVM_CNT_INVALIDATED] = 1'b0;
-  assign events[`SVM_CNT_COMMAND_ERRORS] = ev_cmd_error;
+  assign events[`SVM_CNT_COMMAND_ERRORS] = ev_error;
   assign events[`SVM_CNT_DRAIN_CYCLES] = ev_drain;
   assign events[`SVM_CNT_STALL_PARK] = 1'b0;
   assign events[`SVM_CNT_STALL_BUS] = 1'b0;
@@ -1130,15 +1067,15 @@ module dmmu_core #(
     s_axi_wlast,
     fill_row_2m,
     fill_row_1g,
-    r_no_cr_len,
-    r_no_cr_take,
-    r_no_cr_return,
-    r_no_commit_len,
-    r_no_commit_slot,
-    r_no_rt_valid,
-    r_no_rt_park,
+    r_hit_1g,
+    w_hit_1g,
+    r_no_c_valid,
+    r_no_c_park,
     r_no_ws_valid,
-    r_no_ws_kind
+    r_no_ws_kind,
+    r_no_c_slot,
+    r_no_c_len,
+    r_no_wdone_ready
   };
 
 endmodule

@@ -3,13 +3,18 @@
 `default_nettype none
 
 // Outstanding faults of both directions: one identifier for each {PASID, 4-KiB page}; later misses merge into it.
-// c1 takes a miss and compares it with every fault, c2 decides: wait, wait for a free identifier, look up again, or end
-// (PASID not attached). A record leaves in c2 + 2. SEQ is given when the record is taken.
-// The keys stand in RAMs by their digits: a row has a bit for each fault with that digit, and a fault matches where all its
-// digits do. A fault that opens sets its bits in the cycle after, and an identifier loses its old ones before it is given
-// out; both take the lookup's turn. One miss in two cycles, one that opens a fault in four.
-// Invariants: an access that waits for a fault has its bit in the fault's row of waiters; a merge in the cycle of the
-// answer looks up again; access bits are frozen when the record is loaded.
+// Open faults stand in lists, one for each value of a hash of the key. A miss that arrives in m is taken up in m + 1,
+// walks
+// its list from m + 2, is decided in m + 4 (one cycle later for each fault in the list after the first); its record
+// leaves
+// in m + 6. One miss in four cycles. The accesses that wait for a fault form a list too: an answer taken in u names
+// the first
+// in u + 1, the others one in two cycles. SEQ is given when the record is taken.
+// Invariants: an access that was pushed is named once; a fault that is found but no longer open makes the miss look
+// up again;
+// the access bits are frozen when the record is loaded, and an error ends the accesses of the strongest one; an
+// identifier
+// is free again when its accesses have been named and its record has been loaded or skipped.
 // fault_valid falls without fault_ready only when a detach forgets the fault in the register.
 module dmmu_fault #(
     parameter VPN_W = 36,
@@ -22,312 +27,627 @@ module dmmu_fault #(
     input wire rst,
     input wire [31:0] cycle,
 
-    input wire r_valid,
-    output wire r_ready,
-    input wire [LOG_PARK-1:0] r_slot,
-    input wire [19:0] r_pasid,
-    input wire [VPN_W-1:0] r_vpn,
-    input wire [7:0] r_requester,
-    input wire r_dirty,
+    // misses (room: one may come in the next cycle)
+    input wire r_ms_valid,
+    output wire r_ms_room,
+    input wire [LOG_PARK-1:0] r_ms_slot,
+    input wire [19:0] r_ms_pasid,
+    input wire [VPN_W-1:0] r_ms_vpn,
+    input wire [7:0] r_ms_requester,
+    input wire w_ms_valid,
+    output wire w_ms_room,
+    input wire [LOG_PARK-1:0] w_ms_slot,
+    input wire [19:0] w_ms_pasid,
+    input wire [VPN_W-1:0] w_ms_vpn,
+    input wire [7:0] w_ms_requester,
 
-    input wire w_valid,
-    output wire w_ready,
-    input wire [LOG_PARK-1:0] w_slot,
-    input wire [19:0] w_pasid,
-    input wire [VPN_W-1:0] w_vpn,
-    input wire [7:0] w_requester,
-    input wire w_dirty,
-
-    // rows that a fill writes in this cycle
+    // rows written in the cycle before
     input wire fill_4k,
     input wire [LOG_SETS-1:0] fill_row,
     input wire fill_big,
 
-    // attach table: c1 query, c2 state
+    // attach table: the match of att_pasid comes in the cycle after
     output wire [19:0] att_pasid,
     input wire [(1<<LOG_PASIDS)-1:0] att_match,
     input wire [(1<<LOG_PASIDS)-1:0] att_valid,
 
-    // verdicts on the access in rs_slot
-    output wire r_rs_ready,
-    output wire r_rs_wait,
-    output wire r_rs_wfree,
-    output wire r_rs_err,
-    output wire w_rs_ready,
-    output wire w_rs_wait,
-    output wire w_rs_wfree,
-    output wire w_rs_err,
-    output wire [LOG_PARK-1:0] rs_slot,
-    // answers
-    output wire [(1<<LOG_PARK)-1:0] r_an_wake,
-    output wire [(1<<LOG_PARK)-1:0] r_an_end,
-    output wire [(1<<LOG_PARK)-1:0] w_an_wake,
-    output wire [(1<<LOG_PARK)-1:0] w_an_end,
-    output wire wfree_wake,
+    // the access in rs_slot looks up again, or ends
+    output reg r_rs_valid,
+    input wire r_rs_ready,
+    output reg w_rs_valid,
+    input wire w_rs_ready,
+    output reg [LOG_PARK-1:0] rs_slot,
+    output reg rs_err,
+    output reg rs_decerr,
 
-    // from the command unit: an answer (matched, then taken), or one step of a detach
+    // answers: rsp_rd_id is the identifier at the command unit's port; rsp_valid comes in the cycle after its
+    // acceptance
+    input wire [7:0] rsp_rd_id,
+    input wire rsp_valid,
+    output reg rsp_ready,
     input wire [7:0] rsp_id,
     input wire [31:0] rsp_seq,
-    output wire rsp_match,
-    input wire rsp_take,
-    input wire [LOG_MSHRS-1:0] rsp_take_id,
     input wire rsp_error,
-    input wire det_step,
-    input wire [LOG_MSHRS-1:0] det_id,
+    input wire rsp_decerr,
+
+    // detach: forget the faults of an index
+    input wire det_start,
     input wire [LOG_PASIDS-1:0] det_index,
-    input wire det_wake,
+    output reg det_busy,
 
     output reg fault_valid,
     input wire fault_ready,
     output wire [255:0] fault_data,
 
-    output wire ev_coalesced,
-    output wire ev_fault,
-    output wire ev_no_mshr,
-    output wire [31:0] ev_latency
+    output reg ev_coalesced,
+    output reg ev_fault,
+    output reg ev_no_mshr,
+    output reg ev_response,
+    output reg ev_stale,
+    output reg [31:0] ev_latency
 );
 
   localparam N = 1 << LOG_MSHRS;
-  localparam PARK = 1 << LOG_PARK;
   localparam P = 1 << LOG_PASIDS;
   localparam KEY_W = 20 + VPN_W;
-  localparam DIGIT = 4;
-  localparam DIGITS = (KEY_W + DIGIT - 1) / DIGIT;
-  localparam [N-1:0] ONE = {{(N - 1) {1'b0}}, 1'b1};
-  localparam [N-1:0] NONE = {N{1'b0}};
-  localparam [PARK-1:0] PARK_ONE = {{(PARK - 1) {1'b0}}, 1'b1};
-  localparam [PARK-1:0] PARK_NONE = {PARK{1'b0}};
+  // As many lists of open faults as identifiers.
+  localparam HASH_W = LOG_MSHRS;
+  localparam FOLDS = (KEY_W + HASH_W - 1) / HASH_W;
+  localparam WAIT_W = 1 + LOG_PARK;
+  localparam [LOG_MSHRS-1:0] ID_ONE = {{(LOG_MSHRS - 1) {1'b0}}, 1'b1};
 
-  reg [N-1:0] valid;
-  reg [N-1:0] loaded;
-  reg [N-1:0] posted;
-  reg [N-1:0] wants_read;
-  reg [N-1:0] wants_write;
-  reg [KEY_W-1:0] keys[0:N-1];
-  reg [39:0] info[0:N-1];
-  reg [LOG_PASIDS-1:0] index[0:N-1];
-  reg [31:0] seqs[0:N-1];
-  reg [PARK-1:0] waiters_r[0:N-1];
-  reg [PARK-1:0] waiters_w[0:N-1];
-
-  // ------------------------------------------------------------------ answers
-  wire [LOG_MSHRS-1:0] rsp_index = rsp_id[LOG_MSHRS-1:0];
-  // The answer ahead, taken in this cycle, may free the same fault.
-  assign rsp_match = {24'd0, rsp_id} < N && valid[rsp_index] && posted[rsp_index] && seqs[rsp_index] == rsp_seq
-      && !(rsp_take && rsp_take_id == rsp_index);
-
-  wire det_take = det_step && valid[det_id] && index[det_id] == det_index;
-  wire an_valid = rsp_take || det_take;
-  wire [LOG_MSHRS-1:0] an_id = det_step ? det_id : rsp_take_id;
-  wire an_error = rsp_take && rsp_error;
-  wire [N-1:0] an_oh = an_valid ? ONE << an_id : NONE;
-  // The strongest access of the record ends; a weaker one looks up again.
-  wire end_w = an_error && wants_write[an_id];
-  wire end_r = an_error && !wants_write[an_id];
-  wire [PARK-1:0] an_r = an_valid ? waiters_r[an_id] : PARK_NONE;
-  wire [PARK-1:0] an_w = an_valid ? waiters_w[an_id] : PARK_NONE;
-  assign r_an_wake = end_r ? PARK_NONE : an_r;
-  assign r_an_end = end_r ? an_r : PARK_NONE;
-  assign w_an_wake = end_w ? PARK_NONE : an_w;
-  assign w_an_end = end_w ? an_w : PARK_NONE;
-  wire [39:0] an_info = info[an_id];
-  wire unused_info = &{1'b0, an_info[39:32]};
-  assign ev_latency = cycle - an_info[31:0];
-
-  // ------------------------------------------------------------------ c1: arbitrate, compare
-  reg c2_valid;
-  wire busy;
-  wire [1:0] grant;
-  arb_rr #(
-      .N(2)
-  ) turn (
-      .clk(clk),
-      .rst(rst),
-      .req((c2_valid || busy) ? 2'b00 : {w_valid, r_valid}),
-      .grant(grant),
-      .advance(1'b1)
-  );
-  assign r_ready = grant[0];
-  assign w_ready = grant[1];
-
-  wire c1_valid = grant != 2'b00;
-  wire [KEY_W-1:0] c1_key = grant[1] ? {w_pasid, w_vpn} : {r_pasid, r_vpn};
-  assign att_pasid = c1_key[VPN_W+:20];
-
-  reg c2_write;
-  reg [KEY_W-1:0] c2_key;
-  reg [N-1:0] c2_match;
-  reg [P-1:0] c2_att;
-  reg [LOG_PARK-1:0] c2_slot;
-  reg [7:0] c2_requester;
-  reg c2_dirty;
-
-  wire c2_alloc;
-  wire id_valid;
-  wire [LOG_MSHRS-1:0] nf;
-  wire [N-1:0] alloc_oh = c2_alloc ? ONE << nf : NONE;
-
-  // Upkeep of the rows: all are emptied after rst, then set for a fault that opened, then cleared for the next identifier.
-  reg [DIGIT:0] empty_row;
-  reg set;
-  reg [LOG_MSHRS-1:0] set_id;
-  reg clean;
-  wire emptying = !empty_row[DIGIT];
-  wire clear = !set && id_valid && !clean;
-  wire nf_valid = id_valid && clean;
-  assign busy = emptying || set || clear;
-  wire [KEY_W-1:0] row_key = set ? c2_key : clear ? keys[nf] : c1_key;
-  wire [DIGITS*DIGIT-1:0] digits = {{(DIGITS * DIGIT - KEY_W) {1'b0}}, row_key};
-  wire [N-1:0] row_oh = ONE << (set ? set_id : nf);
-  wire [DIGITS*N-1:0] rows;
-
-  genvar t;
-  generate
-    for (t = 0; t < DIGITS; t = t + 1) begin : gen_digit
-      reg [N-1:0] row[0:(1<<DIGIT)-1];
-      wire [DIGIT-1:0] digit = digits[t*DIGIT+:DIGIT];
-      wire [N-1:0] now = row[digit];
-      assign rows[t*N+:N] = now;
-      always @(posedge clk) begin
-        if (busy) row[emptying ? empty_row[DIGIT-1:0] : digit] <= emptying ? NONE : set ? now | row_oh : now & ~row_oh;
-      end
+  function [HASH_W-1:0] fold;
+    input [KEY_W-1:0] key;
+    reg [FOLDS*HASH_W-1:0] padded;
+    integer n;
+    begin
+      padded = {{(FOLDS * HASH_W - KEY_W) {1'b0}}, key};
+      fold   = {HASH_W{1'b0}};
+      for (n = 0; n < FOLDS; n = n + 1) fold = fold ^ padded[n*HASH_W+:HASH_W];
     end
-  endgenerate
+  endfunction
 
-  reg [N-1:0] c1_match;
-  integer k;
-  always @* begin
-    c1_match = valid;
-    for (k = 0; k < DIGITS; k = k + 1) c1_match = c1_match & rows[k*N+:N];
-  end
+  // ------------------------------------------------------------------ tables
+  // For the record; written at nf in every cycle that the identifier is free, so that a fault that opens finds them
+  // written.
+  (* ram_style = "distributed" *) reg [KEY_W-1:0] record_keys[0:N-1];
+  (* ram_style = "distributed" *) reg [39:0] info[0:N-1];
+  // Written when a fault opens. times is one cycle later than the record's.
+  (* ram_style = "distributed" *) reg [KEY_W-1:0] keys[0:N-1];
+  (* ram_style = "distributed" *) reg [31:0] times[0:N-1];
+  (* ram_style = "distributed" *) reg [LOG_PASIDS-1:0] index[0:N-1];
+  (* ram_style = "distributed" *) reg [HASH_W-1:0] hashes[0:N-1];
+  (* ram_style = "distributed" *) reg [WAIT_W-1:0] first[0:N-1];
+  // Written by a merge, too: {write, read}, and the access that came last.
+  (* ram_style = "distributed" *) reg [1:0] wants[0:N-1];
+  (* ram_style = "distributed" *) reg [WAIT_W-1:0] last[0:N-1];
+  // Of an access: the one that came after it.
+  (* ram_style = "distributed" *) reg [WAIT_W-1:0] after[0:(1<<WAIT_W)-1];
+  // Open: opened != closed. Loaded: loaded[1] == opened; loaded[0] is the record's write bit.
+  (* ram_style = "distributed" *) reg opened[0:N-1];
+  (* ram_style = "distributed" *) reg closed[0:N-1];
+  (* ram_style = "distributed" *) reg [1:0] loaded[0:N-1];
+  (* ram_style = "distributed" *) reg [31:0] seqs[0:N-1];
+  // Lists of open faults: {not empty, head}; {not the last, next}; the one before, of all but the head.
+  (* ram_style = "distributed" *) reg [LOG_MSHRS:0] heads[0:(1<<HASH_W)-1];
+  (* ram_style = "distributed" *) reg [LOG_MSHRS:0] nexts[0:N-1];
+  (* ram_style = "distributed" *) reg [LOG_MSHRS-1:0] prevs[0:N-1];
+
+  reg [HASH_W:0] clear_at;
+  wire clearing = !clear_at[HASH_W];
 
   always @(posedge clk) begin
-    if (c1_valid) begin
-      c2_write <= grant[1];
-      c2_key <= c1_key;
-      c2_match <= c1_match;
-      c2_att <= att_match;
-      c2_slot <= grant[1] ? w_slot : r_slot;
-      c2_requester <= grant[1] ? w_requester : r_requester;
-      c2_dirty <= grant[1] ? w_dirty : r_dirty;
+    if (rst) clear_at <= {(HASH_W + 1) {1'b0}};
+    else if (clearing) clear_at <= clear_at + {{HASH_W{1'b0}}, 1'b1};
+  end
+
+  // ------------------------------------------------------------------ arrivals
+  reg r_in;
+  reg w_in;
+  reg r_dirty;
+  reg w_dirty;
+  reg [LOG_PARK-1:0] r_slot;
+  reg [LOG_PARK-1:0] w_slot;
+  reg [7:0] r_requester;
+  reg [7:0] w_requester;
+  reg [KEY_W-1:0] r_key;
+  reg [KEY_W-1:0] w_key;
+  reg [HASH_W-1:0] r_hash;
+  reg [LOG_SETS-1:0] r_row;
+  reg [HASH_W-1:0] w_hash;
+  reg [LOG_SETS-1:0] w_row;
+  // The direction that goes next; it changes only when it has nothing or is taken.
+  reg sel_w;
+  reg [HASH_W-1:0] in_hash;
+  wire c_open;
+  wire sel_w_next = sel_w ? (w_in && !c_open) || !(r_in || r_ms_valid) : !(r_in && !c_open) && (w_in || w_ms_valid);
+  wire [HASH_W-1:0] r_hash_next = r_in ? r_hash : fold({r_ms_pasid, r_ms_vpn});
+  wire [HASH_W-1:0] w_hash_next = w_in ? w_hash : fold({w_ms_pasid, w_ms_vpn});
+
+  assign r_ms_room = !r_in && !r_ms_valid && !clearing;
+  assign w_ms_room = !w_in && !w_ms_valid && !clearing;
+
+  // A row that was written in the cycle of the push is still seen behind it.
+  reg row_4k;
+  reg row_big;
+  reg [LOG_SETS-1:0] row;
+  wire r_filled = row_big || (row_4k && row == r_row);
+  wire w_filled = row_big || (row_4k && row == w_row);
+
+  always @(posedge clk) begin
+    row_4k <= fill_4k;
+    row_big <= fill_big;
+    row <= fill_row;
+    r_hash <= r_hash_next;
+    w_hash <= w_hash_next;
+    in_hash <= sel_w_next ? w_hash_next : r_hash_next;
+    r_dirty <= r_in && (r_dirty || r_filled);
+    w_dirty <= w_in && (w_dirty || w_filled);
+    if (!r_in) begin
+      r_slot <= r_ms_slot;
+      r_requester <= r_ms_requester;
+      r_key <= {r_ms_pasid, r_ms_vpn};
+      r_row <= r_ms_vpn[LOG_SETS-1:0] ^ r_ms_pasid[LOG_SETS-1:0];
     end
-    set_id <= nf;
+    if (!w_in) begin
+      w_slot <= w_ms_slot;
+      w_requester <= w_ms_requester;
+      w_key <= {w_ms_pasid, w_ms_vpn};
+      w_row <= w_ms_vpn[LOG_SETS-1:0] ^ w_ms_pasid[LOG_SETS-1:0];
+    end
   end
 
   always @(posedge clk) begin
     if (rst) begin
-      empty_row <= {(DIGIT + 1) {1'b0}};
-      set <= 1'b0;
-      clean <= 1'b0;
+      r_in <= 1'b0;
+      w_in <= 1'b0;
+      sel_w <= 1'b0;
     end else begin
-      if (emptying) empty_row <= empty_row + {{DIGIT{1'b0}}, 1'b1};
-      set <= c2_alloc;
-      if (c2_alloc) clean <= 1'b0;
-      else if (clear && !emptying) clean <= 1'b1;
+      r_in <= r_in ? !(c_open && !sel_w) : r_ms_valid;
+      w_in <= w_in ? !(c_open && sel_w) : w_ms_valid;
+      sel_w <= sel_w_next;
     end
   end
 
-  always @(posedge clk) begin
-    if (rst) c2_valid <= 1'b0;
-    else c2_valid <= c1_valid;
-  end
+  // ------------------------------------------------------------------ c: the miss that is looked up
+  reg c_valid;
+  reg c_write;
+  reg c_dirty;
+  reg [1:0] c_age;
+  reg [LOG_PARK-1:0] c_slot;
+  reg [7:0] c_requester;
+  reg [KEY_W-1:0] c_key;
+  reg [HASH_W-1:0] c_hash;
+  reg [LOG_SETS-1:0] c_row;
+  reg att_ok;
+  reg [LOG_PASIDS-1:0] att_index;
+  wire [LOG_PASIDS-1:0] att_at;
+  wire c_filled = row_big || (row_4k && row == c_row);
+  wire told;
+  // x: what is done with it.
+  reg x_quick;
+  reg x_tell;
+  reg x_err;
+  reg x_merge;
+  reg x_alloc;
+  reg x_wfree;
 
-  // ------------------------------------------------------------------ c2: decide
-  wire [N-1:0] c2_live = c2_match & valid;
-  wire c2_attached = (c2_att & att_valid) != {P{1'b0}};
-  wire c2_hit = c2_live != NONE;
-  wire c2_answered = (c2_live & an_oh) != NONE;
-  // A fill may have come between the lookup and the decision.
-  wire c2_filled = fill_big || (fill_4k && fill_row == (c2_key[LOG_SETS-1:0] ^ c2_key[VPN_W+:LOG_SETS]));
-  wire c2_again = c2_answered || (!c2_hit && (c2_dirty || c2_filled));
-
-  wire go_err = c2_valid && !c2_attached;
-  wire go_ready = c2_valid && c2_attached && c2_again;
-  wire go_merge = c2_valid && c2_attached && !c2_again && c2_hit;
-  wire go_wfree = c2_valid && c2_attached && !c2_again && !c2_hit && !nf_valid;
-  assign c2_alloc = c2_valid && c2_attached && !c2_again && !c2_hit && nf_valid;
-  wire go_wait = go_merge || c2_alloc;
-
-  wire [PARK-1:0] c2_oh = PARK_ONE << c2_slot;
-  wire [PARK-1:0] c2_r_oh = c2_write ? PARK_NONE : c2_oh;
-  wire [PARK-1:0] c2_w_oh = c2_write ? c2_oh : PARK_NONE;
-  assign r_rs_ready = go_ready && !c2_write;
-  assign r_rs_wait = go_wait && !c2_write;
-  assign r_rs_wfree = go_wfree && !c2_write;
-  assign r_rs_err = go_err && !c2_write;
-  assign w_rs_ready = go_ready && c2_write;
-  assign w_rs_wait = go_wait && c2_write;
-  assign w_rs_wfree = go_wfree && c2_write;
-  assign w_rs_err = go_err && c2_write;
-  assign rs_slot = c2_slot;
-  // A level, so that no free identifier goes unnoticed.
-  assign wfree_wake = nf_valid || det_wake;
-
-  assign ev_coalesced = go_merge;
-  assign ev_no_mshr = go_wfree;
-
-  wire [LOG_MSHRS-1:0] c2_live_id;
-  wire [LOG_MSHRS-1:0] c2_id = c2_alloc ? nf : c2_live_id;
-  wire [LOG_PASIDS-1:0] c2_att_index;
-
-  encode #(
-      .LOG_N(LOG_MSHRS)
-  ) merged (
-      .onehot(c2_live),
-      .index(c2_live_id)
-  );
+  assign c_open = !c_valid || x_quick;
+  assign att_pasid = c_key[VPN_W+:20];
 
   encode #(
       .LOG_N(LOG_PASIDS)
   ) attached (
-      .onehot(c2_att),
-      .index(c2_att_index)
+      .onehot(att_match),
+      .index(att_at)
   );
 
   always @(posedge clk) begin
-    if (go_wait) begin
-      waiters_r[c2_id] <= (c2_alloc ? PARK_NONE : waiters_r[c2_id]) | c2_r_oh;
-      waiters_w[c2_id] <= (c2_alloc ? PARK_NONE : waiters_w[c2_id]) | c2_w_oh;
+    if (c_open) begin
+      c_write <= sel_w;
+      c_dirty <= sel_w ? w_dirty || w_filled : r_dirty || r_filled;
+      c_slot <= sel_w ? w_slot : r_slot;
+      c_requester <= sel_w ? w_requester : r_requester;
+      c_key <= sel_w ? w_key : r_key;
+      c_hash <= in_hash;
+      c_row <= sel_w ? w_row : r_row;
+    end else if (c_filled) begin
+      c_dirty <= 1'b1;
     end
-    if (c2_alloc) begin
-      keys[nf] <= c2_key;
-      info[nf]  <= {c2_requester, cycle};
-      index[nf] <= c2_att_index;
+    c_age <= c_open ? 2'd0 : {c_age[0], 1'b1};
+    att_ok <= (att_match & att_valid) != {P{1'b0}};
+    att_index <= att_at;
+  end
+
+  always @(posedge clk) begin
+    if (rst) c_valid <= 1'b0;
+    else if (c_open) c_valid <= sel_w ? w_in : r_in;
+    else if (told) c_valid <= 1'b0;
+  end
+
+  // ------------------------------------------------------------------ walk: p reads, k compares, e has the result
+  wire nf_valid;
+  reg nf_free;
+  wire [LOG_MSHRS-1:0] nf;
+  reg p_valid;
+  reg [LOG_MSHRS-1:0] p_id;
+  reg k_valid;
+  reg [LOG_MSHRS-1:0] k_id;
+  reg [KEY_W-1:0] k_key;
+  reg e_hit;
+  reg e_live;
+  reg [LOG_MSHRS-1:0] e_id;
+  wire [LOG_MSHRS:0] in_head = heads[in_hash];
+  // The fault that opens in this cycle heads its list in the next.
+  wire in_new = x_alloc && in_hash == c_hash;
+  wire [LOG_MSHRS:0] p_next = nexts[p_id];
+  wire [LOG_MSHRS-1:0] e_at = e_hit ? e_id : k_id;
+
+  always @(posedge clk) begin
+    p_id <= !c_open ? p_next[LOG_MSHRS-1:0] : in_new ? nf : in_head[LOG_MSHRS-1:0];
+    k_id <= p_id;
+    k_key <= keys[p_id];
+    e_id <= e_at;
+    e_live <= opened[e_at] != closed[e_at];
+    if (c_open) begin
+      p_valid <= in_new || in_head[LOG_MSHRS];
+      k_valid <= 1'b0;
+      e_hit   <= 1'b0;
+    end else begin
+      p_valid <= p_valid && p_next[LOG_MSHRS];
+      k_valid <= p_valid;
+      e_hit   <= e_hit || (k_valid && k_key == c_key);
     end
   end
 
-  // ------------------------------------------------------------------ records
-  // Only a detach takes a fault whose record has not been loaded.
-  wire [N-1:0] unsent = valid & ~loaded & ~(det_take ? an_oh : NONE);
-  wire [N-1:0] send_oh;
-  wire load = !fault_valid || fault_ready;
-  reg [LOG_MSHRS-1:0] out_id;
-  reg [1:0] out_access;
-  reg [31:0] seq;
-  wire [KEY_W-1:0] out_key = keys[out_id];
-  wire [39:0] out_info = info[out_id];
-  wire posts = fault_valid && fault_ready;
+  // ------------------------------------------------------------------ decision
+  wire rsp_taken = rsp_valid && rsp_ready;
+  reg rl1;
+  reg rl2;
+  reg rl3;
+  reg rl4;
+  reg leaving;
+  reg d_check;
+  reg d_drain;
+  // Not while a fault closes and leaves its list.
+  wire hold = leaving || d_check || d_drain;
+  wire ripe = c_valid && c_age[1] && !x_quick && !x_tell && (e_hit || (!p_valid && !k_valid)) && !hold && !rsp_taken;
+  wire again = e_hit ? !e_live : c_dirty;
+  wire nf_closed = closed[nf];
+  wire opens = ripe && att_ok && !e_hit && !c_dirty && nf_free;
+  wire [WAIT_W-1:0] c_wait = {c_write, c_slot};
+  wire [LOG_MSHRS-1:0] c_id = e_hit ? e_id : nf;
+  wire [1:0] c_wants = {c_write, !c_write} | (e_hit ? wants[e_id] : 2'b00);
+  reg [WAIT_W-1:0] x_last;
 
-  arb_rr #(
-      .N(N)
-  ) order (
+  always @(posedge clk) begin
+    if (!x_tell) x_err <= !att_ok;
+    x_last <= last[e_id];
+    if (nf_free) begin
+      record_keys[nf] <= c_key;
+      info[nf] <= {c_requester, cycle};
+    end
+    if (x_alloc) begin
+      keys[nf] <= c_key;
+      times[nf] <= cycle;
+      index[nf] <= att_index;
+      hashes[nf] <= c_hash;
+      first[nf] <= c_wait;
+    end
+    if (e_hit ? x_merge : nf_free) wants[c_id] <= c_wants;
+    if (x_merge || x_alloc) last[c_id] <= c_wait;
+    if (x_merge) after[x_last] <= c_wait;
+    if (clearing || x_alloc) opened[clearing ? clear_at[LOG_MSHRS-1:0] : nf] <= !clearing && !nf_closed;
+  end
+
+  always @(posedge clk) begin
+    if (rst) begin
+      nf_free <= 1'b0;
+      x_quick <= 1'b0;
+      x_tell  <= 1'b0;
+      x_merge <= 1'b0;
+      x_alloc <= 1'b0;
+      x_wfree <= 1'b0;
+    end else begin
+      nf_free <= nf_valid && !opens && !x_alloc;
+      x_quick <= ripe && att_ok && !again;
+      x_tell  <= (x_tell && !told) || (ripe && (!att_ok || again));
+      x_merge <= ripe && att_ok && !again && e_hit;
+      x_alloc <= opens;
+      x_wfree <= ripe && att_ok && !again && !e_hit && !nf_free;
+    end
+  end
+
+  // ------------------------------------------------------------------ answers and detach: tables read, then closed
+  localparam [1:0] L_IDLE = 2'd0;
+  localparam [1:0] L_TURN = 2'd1;
+  localparam [1:0] L_NAME = 2'd2;
+  localparam [1:0] L_STEP = 2'd3;
+
+  reg [1:0] l_state;
+  reg [LOG_MSHRS-1:0] det_id;
+  reg [LOG_PASIDS-1:0] d_index;
+  reg [LOG_MSHRS-1:0] f_id;
+  reg f_opened;
+  reg f_closed;
+  reg f_unsent;
+  reg [1:0] f_loaded;
+  reg [31:0] f_seq;
+  reg [31:0] f_time;
+  reg [WAIT_W-1:0] f_first;
+  reg [LOG_PASIDS-1:0] d_held;
+  reg d_opened;
+  reg d_closed;
+  reg [WAIT_W-1:0] d_first;
+  reg [LOG_MSHRS-1:0] rl_id;
+  reg rl_opened;
+  reg [LOG_MSHRS-1:0] out_id;
+
+  wire [LOG_MSHRS-1:0] f_at = rsp_rd_id[LOG_MSHRS-1:0];
+  wire unused_f = &{1'b0, rsp_id};
+  // An answer that has to wait keeps what was read for it, unless the answer ahead closes the fault.
+  wire f_hold = rsp_valid && !rsp_ready;
+
+  wire match = rsp_taken && f_opened != f_closed && f_loaded[1] == f_opened && !f_unsent && f_seq == rsp_seq;
+  wire det_hit = d_check && d_opened != d_closed && d_held == d_index;
+  wire fire = match || det_hit;
+
+  always @(posedge clk) begin
+    if (f_hold) begin
+      if ((rl1 || rl2) && rl_id == f_id) f_closed <= f_opened;
+    end else begin
+      f_id <= f_at;
+      f_opened <= opened[f_at];
+      f_closed <= closed[f_at];
+      f_loaded <= loaded[f_at];
+      f_unsent <= {24'd0, rsp_rd_id} >= N || (fault_valid && out_id == f_at);
+      f_seq <= seqs[f_at];
+      f_first <= first[f_at];
+    end
+    d_held <= index[det_id];
+    d_opened <= opened[det_id];
+    d_closed <= closed[det_id];
+    d_first <= first[det_id];
+    if (clearing || rl1) closed[clearing ? clear_at[LOG_MSHRS-1:0] : rl_id] <= !clearing && rl_opened;
+    if (det_start) d_index <= det_index;
+    f_time <= times[f_id];
+    ev_latency <= cycle - f_time;
+  end
+
+  // ------------------------------------------------------------------ the accesses of a closed fault are named
+  reg rl_err;
+  reg rl_decerr;
+  reg rl_strong;
+  reg rl_give;
+  reg named;
+  reg was_taken;
+  reg was_match;
+  reg at_end;
+  reg [WAIT_W-1:0] cur;
+  reg [WAIT_W-1:0] cur_next;
+  wire l_idle = l_state == L_IDLE;
+  wire l_name = l_state == L_NAME;
+  wire l_done = l_state == L_STEP && at_end;
+  wire rs_free = !(r_rs_valid && !r_rs_ready) && !(w_rs_valid && !w_rs_ready);
+  wire [1:0] rl_loaded = loaded[rl_id];
+  wire unused_rl = &{1'b0, rl_loaded[0]};
+
+  always @(posedge clk) begin
+    if (l_idle) begin
+      rl_id <= det_busy ? det_id : f_id;
+      rl_opened <= det_busy ? d_opened : f_opened;
+      rl_err <= rsp_error && !det_busy;
+      rl_decerr <= rsp_decerr;
+      rl_strong <= f_loaded[0];
+      cur <= det_busy ? d_first : f_first;
+    end else if (l_state == L_STEP) begin
+      cur <= cur_next;
+    end
+    cur_next <= after[cur];
+    at_end   <= cur == last[rl_id];
+    // Else the record's turn will give the identifier back.
+    if (rl2) rl_give <= rl_loaded[1] == rl_opened;
+    named <= l_done;
+  end
+
+  always @(posedge clk) begin
+    if (rst) begin
+      l_state <= L_IDLE;
+      rsp_ready <= 1'b0;
+      rl1 <= 1'b0;
+      rl2 <= 1'b0;
+      rl3 <= 1'b0;
+      rl4 <= 1'b0;
+      leaving <= 1'b0;
+      was_taken <= 1'b0;
+      was_match <= 1'b0;
+      ev_response <= 1'b0;
+      ev_stale <= 1'b0;
+    end else begin
+      case (l_state)
+        L_IDLE: if (fire) l_state <= (rs_free && !det_busy) ? L_TURN : L_NAME;
+        L_TURN: l_state <= L_STEP;
+        L_NAME: if (rs_free) l_state <= L_STEP;
+        default: l_state <= at_end ? L_IDLE : L_NAME;
+      endcase
+      rsp_ready <= ((l_idle && !match) || l_done) && !det_start && !det_busy && !clearing;
+      rl1 <= fire;
+      rl2 <= rl1;
+      rl3 <= rl2;
+      rl4 <= rl3;
+      leaving <= fire || rl1 || rl2 || rl3;
+      was_taken <= rsp_taken;
+      was_match <= match;
+      ev_response <= was_match;
+      ev_stale <= was_taken && !was_match;
+    end
+  end
+
+  // It leaves its list of open faults.
+  reg [HASH_W-1:0] rc_hash;
+  reg [LOG_MSHRS:0] rc_next;
+  reg [LOG_MSHRS-1:0] rc_prev;
+  reg rc_head;
+  reg [LOG_MSHRS:0] head;
+  wire [HASH_W-1:0] list = x_alloc ? c_hash : rc_hash;
+  wire [LOG_MSHRS:0] list_next = x_alloc ? {1'b1, nf} : rc_next;
+
+  always @(posedge clk) begin
+    rc_hash <= hashes[rl_id];
+    rc_next <= nexts[rl_id];
+    rc_prev <= prevs[rl_id];
+    head <= heads[rl2 ? rc_hash : c_hash];
+    rc_head <= head == {1'b1, rl_id};
+    if (clearing || x_alloc || (rl4 && rc_head))
+      heads[clearing?clear_at[HASH_W-1:0] : list] <= clearing ? {(LOG_MSHRS + 1) {1'b0}} : list_next;
+    if (x_alloc || (rl4 && !rc_head)) nexts[x_alloc?nf : rc_prev] <= x_alloc ? head : rc_next;
+    if (x_alloc ? head[LOG_MSHRS] : rl4 && rc_next[LOG_MSHRS])
+      prevs[x_alloc?head[LOG_MSHRS-1:0] : rc_next[LOG_MSHRS-1:0]] <= x_alloc ? nf : rc_prev;
+  end
+
+  // ------------------------------------------------------------------ detach: every identifier, then who waits for one
+  wire wf_valid;
+
+  always @(posedge clk) begin
+    if (rst) begin
+      det_busy <= 1'b0;
+      d_check <= 1'b0;
+      d_drain <= 1'b0;
+      det_id <= {LOG_MSHRS{1'b0}};
+    end else begin
+      d_check <= 1'b0;
+      if (det_start) det_busy <= 1'b1;
+      if (d_check) begin
+        det_id <= det_id + ID_ONE;
+        if (det_id == {LOG_MSHRS{1'b1}}) d_drain <= 1'b1;
+      end else if (d_drain) begin
+        if (l_idle && !wf_valid && !r_rs_valid && !w_rs_valid) begin
+          d_drain  <= 1'b0;
+          det_busy <= 1'b0;
+        end
+      end else begin
+        d_check <= det_busy && l_idle && !rsp_ready;
+      end
+    end
+  end
+
+  // ------------------------------------------------------------------ accesses are named
+  wire wf_ready;
+  wire [WAIT_W-1:0] wf_wait;
+  wire wake = wf_valid && (nf_free || d_drain);
+  wire [WAIT_W-1:0] rs_wait = rsp_taken ? f_first : l_name ? cur : x_tell ? c_wait : wf_wait;
+  wire rs_any = rsp_taken ? match : l_name || x_tell || wake;
+
+  assign told = x_tell && rs_free && !rsp_taken && !l_name;
+  assign wf_ready = rs_free && !rsp_taken && !l_name && !x_tell && (nf_free || d_drain);
+
+  fifo_reg #(
+      .W(WAIT_W),
+      .LOG_DEPTH(WAIT_W)
+  ) wait_free (
       .clk(clk),
       .rst(rst),
-      .req(unsent),
-      .grant(send_oh),
-      .advance(load)
+      .in_valid(x_wfree),
+      .in_data(c_wait),
+      .out_valid(wf_valid),
+      .out_ready(wf_ready),
+      .out_data(wf_wait)
   );
 
-  wire [LOG_MSHRS-1:0] send_id;
+  always @(posedge clk) begin
+    if (rs_free) begin
+      rs_slot <= rs_wait[LOG_PARK-1:0];
+      if (rsp_taken) rs_err <= rsp_error && f_first[LOG_PARK] == f_loaded[0];
+      else if (l_name) rs_err <= rl_err && cur[LOG_PARK] == rl_strong;
+      else rs_err <= x_tell && x_err;
+      rs_decerr <= rsp_taken ? rsp_decerr : !l_name || rl_decerr;
+    end
+  end
 
-  encode #(
+  always @(posedge clk) begin
+    if (rst) begin
+      r_rs_valid <= 1'b0;
+      w_rs_valid <= 1'b0;
+    end else if (rs_free) begin
+      r_rs_valid <= rs_any && !rs_wait[LOG_PARK];
+      w_rs_valid <= rs_any && rs_wait[LOG_PARK];
+    end
+  end
+
+  // ------------------------------------------------------------------ identifiers, records
+  wire q_valid;
+  wire q_opened;
+  wire [LOG_MSHRS-1:0] q_id;
+  wire q_live = closed[q_id] != q_opened;
+  // A fault that closes in this cycle still looks open.
+  wire load = !fault_valid && !rl1 && (q_live || l_idle);
+  wire [1:0] q_wants = wants[q_id];
+  reg taken;
+  reg skipped;
+  reg out_opened;
+  reg [KEY_W-1:0] out_key;
+  reg [39:0] out_info;
+  reg [1:0] out_access;
+  reg [31:0] seq;
+  wire posts = fault_valid && fault_ready;
+
+  fifo_reg #(
+      .W(1 + LOG_MSHRS),
+      .LOG_DEPTH(LOG_MSHRS)
+  ) records (
+      .clk(clk),
+      .rst(rst),
+      .in_valid(opens),
+      .in_data({!nf_closed, nf}),
+      .out_valid(q_valid),
+      .out_ready(load),
+      .out_data({q_opened, q_id})
+  );
+
+  pool #(
       .LOG_N(LOG_MSHRS)
-  ) sent (
-      .onehot(send_oh),
-      .index(send_id)
+  ) ids (
+      .clk(clk),
+      .rst(rst),
+      .valid(nf_valid),
+      .index(nf),
+      .take(x_alloc),
+      .give((named && rl_give) || skipped),
+      .give_index(skipped ? out_id : rl_id)
   );
 
-  assign ev_fault = posts;
+  always @(posedge clk) begin
+    if (!fault_valid) begin
+      out_opened <= q_opened;
+      out_id <= q_id;
+      out_key <= record_keys[q_id];
+      out_info <= info[q_id];
+      out_access <= q_wants;
+    end
+    taken <= q_valid && load;
+    skipped <= q_valid && load && !q_live && !rst;
+    if (clearing || taken)
+      loaded[clearing?clear_at[LOG_MSHRS-1:0] : out_id] <= clearing ? 2'b00 : {out_opened, out_access[1]};
+    if (posts) seqs[out_id] <= seq;
+  end
+
+  always @(posedge clk) begin
+    if (rst) begin
+      fault_valid <= 1'b0;
+      seq <= 32'd0;
+      ev_fault <= 1'b0;
+      ev_coalesced <= 1'b0;
+      ev_no_mshr <= 1'b0;
+    end else begin
+      if (!fault_valid) fault_valid <= q_valid && q_live && !rl1;
+      else if (fault_ready || (rl1 && rl_id == out_id)) fault_valid <= 1'b0;
+      if (posts) seq <= seq + 32'd1;
+      ev_fault <= posts;
+      ev_coalesced <= x_merge;
+      ev_no_mshr <= x_wfree;
+    end
+  end
+
   assign fault_data = {
     64'd0,
     out_info[31:0],
@@ -343,51 +663,6 @@ module dmmu_fault #(
     out_access,
     out_key[VPN_W+:20]
   };
-
-  wire [N-1:0] load_oh = load ? send_oh : NONE;
-  wire [N-1:0] open_oh = (go_merge ? c2_live & ~loaded & ~load_oh : NONE);
-
-  always @(posedge clk) begin
-    if (load) begin
-      out_id <= send_id;
-      out_access <= {(send_oh & wants_write) != NONE, (send_oh & wants_read) != NONE};
-    end
-    if (posts) seqs[out_id] <= seq;
-    wants_read <= (wants_read & ~alloc_oh) | (c2_write ? NONE : alloc_oh | open_oh);
-    wants_write <= (wants_write & ~alloc_oh) | (c2_write ? alloc_oh | open_oh : NONE);
-  end
-
-  // ------------------------------------------------------------------ control
-  wire [N-1:0] out_oh = ONE << out_id;
-
-  pool #(
-      .LOG_N(LOG_MSHRS)
-  ) ids (
-      .clk(clk),
-      .rst(rst),
-      .valid(id_valid),
-      .index(nf),
-      .take(c2_alloc),
-      .give(an_valid),
-      .give_index(an_id)
-  );
-
-  always @(posedge clk) begin
-    if (rst) begin
-      valid <= NONE;
-      loaded <= NONE;
-      posted <= NONE;
-      fault_valid <= 1'b0;
-      seq <= 32'd0;
-    end else begin
-      valid <= (valid | alloc_oh) & ~an_oh;
-      loaded <= (loaded | load_oh) & ~alloc_oh;
-      posted <= (posted | (posts ? out_oh : NONE)) & ~alloc_oh;
-      if (load) fault_valid <= unsent != NONE;
-      else if ((an_oh & out_oh) != NONE) fault_valid <= 1'b0;
-      if (posts) seq <= seq + 32'd1;
-    end
-  end
 
 endmodule
 

@@ -3,8 +3,10 @@
 `default_nettype none
 
 // Responses of the bus side and of the MMU's own errors on one port. An error starts between two bursts of the bus side, or
-// while the bus side has no beat, and is not interrupted. Latency 1, one beat per cycle.
-// Invariant: responses of one ID leave in the order in which they are offered.
+// while the bus side has no beat, and is not interrupted; it waits one cycle for its turn, and gives the turn back with its last
+// beat. Latency 1, one beat per cycle. m_ready and e_ready come from registers only.
+// Invariants: responses of one ID leave in the order in which they are offered; neither side waits for more than one burst of
+// the other.
 module dmmu_merge #(
     parameter W = 8
 ) (
@@ -27,33 +29,40 @@ module dmmu_merge #(
 );
 
   reg m_inside;
-  reg e_inside;
+  reg e_turn;
   wire room;
-  wire pick_e = e_valid && (e_inside || !m_inside || !m_valid);
+  wire [1:0] level;
+  wire unused = &{1'b0, level};
 
-  assign e_ready = room && pick_e;
-  assign m_ready = room && !pick_e && !e_inside;
+  assign m_ready = room && !e_turn;
+  assign e_ready = room && e_turn;
 
-  skid #(
-      .W(W)
+  // Two entries of distributed RAM: s_ready reaches no data register.
+  fifo #(
+      .W(W),
+      .LOG_DEPTH(1)
   ) out (
       .clk(clk),
       .rst(rst),
-      .in_valid(pick_e || (m_valid && !e_inside)),
+      .in_valid(e_turn ? e_valid : m_valid),
       .in_ready(room),
-      .in_data(pick_e ? e_data : m_data),
+      .in_data(e_turn ? e_data : m_data),
       .out_valid(s_valid),
       .out_ready(s_ready),
-      .out_data(s_data)
+      .out_data(s_data),
+      .level(level)
   );
+
+  // The bus side has no beat, or is between two bursts after this cycle.
+  wire m_pause = !m_valid || (room ? m_last : !m_inside);
 
   always @(posedge clk) begin
     if (rst) begin
       m_inside <= 1'b0;
-      e_inside <= 1'b0;
+      e_turn   <= 1'b0;
     end else begin
       if (m_valid && m_ready) m_inside <= !m_last;
-      if (e_valid && e_ready) e_inside <= !e_last;
+      e_turn <= e_turn ? !(e_valid && room && e_last) : e_valid && m_pause;
     end
   end
 

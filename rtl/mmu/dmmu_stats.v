@@ -4,7 +4,7 @@
 `include "svm_defs.vh"
 
 // Counters. Events gather in small registers; one counter a cycle, in turn, adds what has gathered to its 64-bit total in a
-// RAM, so a total is at most 36 cycles behind its events. A read takes one cycle. cycle and the maxima are exact.
+// RAM: select, collect, add, write, so a total is at most 32 cycles behind its events. A read takes one cycle. cycle and the maxima are exact.
 // Latencies are 32-bit cycle counts; sums are 64 bits and wrap.
 // Invariant: a register never overflows between two turns of its counter. Totals are cleared by the first round after rst.
 module dmmu_stats (
@@ -12,7 +12,7 @@ module dmmu_stats (
     input wire rst,
 
     input wire [4:0] addr,
-    output reg [63:0] data,
+    output wire [63:0] data,
     output wire [63:0] cycle,
 
     // one bit a counter, for those that count by one
@@ -27,13 +27,16 @@ module dmmu_stats (
     input wire [31:0] inv_latency
 );
 
-  localparam N = `SVM_NUM_COUNTERS;
-  // 32 turns of at most 31 dropped entries, or of a latency.
+  // The counters that gather; a turn comes every TURNS cycles.
+  localparam TURNS = `SVM_CNT_INV_LATENCY_SUM + 1;
+  // TURNS times at most 31 dropped entries, or a latency.
   localparam SMALL_W = 10;
   localparam SUM_W = 37;
 
   reg [63:0] now;
   reg [4:0] turn;
+  // Whose turn it is, one cycle later.
+  reg [TURNS-1:0] sel;
   assign cycle = now;
 
   // ------------------------------------------------------------------ what has gathered
@@ -46,6 +49,8 @@ module dmmu_stats (
   reg [31:0] f_latency;
   reg i_done;
   reg [31:0] i_latency;
+  reg [31:0] f_add;
+  reg [31:0] i_add;
   reg [31:0] f_max;
   reg [31:0] i_max;
   reg [SUM_W-1:0] f_sum;
@@ -57,52 +62,70 @@ module dmmu_stats (
     i_latency <= inv_latency;
   end
 
-  // 16 bits a counter.
-  wire [16*32-1:0] gathered;
+  // What the selected counter has gathered, zero for the others.
+  wire [SMALL_W*24-1:0] taken;
 
   genvar g;
   generate
-    for (g = 0; g < 32; g = g + 1) begin : gen_small
+    for (g = 0; g < 24; g = g + 1) begin : gen_small
       if (g == `SVM_CNT_INVALIDATED) begin : gen_wide
         reg [SMALL_W-1:0] sum;
-        assign gathered[g*16+:16] = {{(16 - SMALL_W) {1'b0}}, sum};
+        assign taken[g*SMALL_W+:SMALL_W] = sum & {SMALL_W{sel[g]}};
         always @(posedge clk) begin
           if (rst) sum <= {SMALL_W{1'b0}};
-          else sum <= ((turn == g) ? {SMALL_W{1'b0}} : sum) + {{(SMALL_W - 5) {1'b0}}, ev_invalidated};
+          else sum <= (sum & {SMALL_W{!sel[g]}}) + {{(SMALL_W - 5) {1'b0}}, ev_invalidated};
         end
       end else if (g == `SVM_CNT_ERRORS || g == `SVM_CNT_STALL_PARK || g == `SVM_CNT_STALL_BUS) begin : gen_two
         reg [6:0] sum;
         wire [1:0] two = (g == `SVM_CNT_ERRORS) ? ev_errors : (g == `SVM_CNT_STALL_PARK) ? ev_park : ev_bus;
-        assign gathered[g*16+:16] = {9'd0, sum};
+        assign taken[g*SMALL_W+:SMALL_W] = {{(SMALL_W - 7) {1'b0}}, sum & {7{sel[g]}}};
         always @(posedge clk) begin
           if (rst) sum <= 7'd0;
-          else sum <= ((turn == g) ? 7'd0 : sum) + {5'd0, two[1] && two[0], two[1] ^ two[0]};
+          else sum <= (sum & {7{!sel[g]}}) + {5'd0, two[1] && two[0], two[1] ^ two[0]};
         end
       end else if (g < 21) begin : gen_one
         reg [5:0] sum;
-        assign gathered[g*16+:16] = {10'd0, sum};
+        assign taken[g*SMALL_W+:SMALL_W] = {{(SMALL_W - 6) {1'b0}}, sum & {6{sel[g]}}};
         always @(posedge clk) begin
           if (rst) sum <= 6'd0;
-          else sum <= ((turn == g) ? 6'd0 : sum) + {5'd0, ev[g]};
+          else sum <= (sum & {6{!sel[g]}}) + {5'd0, ev[g]};
         end
       end else begin : gen_none
-        assign gathered[g*16+:16] = 16'd0;
+        assign taken[g*SMALL_W+:SMALL_W] = {SMALL_W{1'b0}};
       end
     end
   endgenerate
 
-  // These four count by more than one.
-  wire unused_ev = &{1'b0, ev};
+  // Some count by more than one, and a maximum has no turn.
+  wire unused = &{1'b0, ev, sel};
 
-  wire f_turn = turn == `SVM_CNT_FAULT_LATENCY_SUM;
-  wire i_turn = turn == `SVM_CNT_INV_LATENCY_SUM;
-  wire [31:0] f_add = f_done ? f_latency : 32'd0;
-  wire [31:0] i_add = i_done ? i_latency : 32'd0;
+  // A maximum is compared with in one cycle and changed in the next; what changed it in between counts too.
+  reg [31:0] f_last;
+  reg [31:0] i_last;
+  reg f_gt;
+  reg i_gt;
+  reg f_grows;
+  reg i_grows;
+  reg f_did;
+  reg i_did;
+  wire f_new = f_gt && (!f_did || f_grows);
+  wire i_new = i_gt && (!i_did || i_grows);
+
+  always @(posedge clk) begin
+    f_last <= f_add;
+    i_last <= i_add;
+  end
+
+  wire f_turn = sel[`SVM_CNT_FAULT_LATENCY_SUM];
+  wire i_turn = sel[`SVM_CNT_INV_LATENCY_SUM];
 
   always @(posedge clk) begin
     if (rst) begin
       now <= 64'd0;
       turn <= 5'd0;
+      sel <= {TURNS{1'b0}};
+      f_add <= 32'd0;
+      i_add <= 32'd0;
       ev <= 21'd0;
       ev_errors <= 2'd0;
       ev_park <= 2'd0;
@@ -112,56 +135,99 @@ module dmmu_stats (
       f_sum <= {SUM_W{1'b0}};
       i_sum <= {SUM_W{1'b0}};
       f_max <= 32'd0;
+      f_gt <= 1'b0;
+      i_gt <= 1'b0;
+      f_grows <= 1'b0;
+      i_grows <= 1'b0;
+      f_did <= 1'b0;
+      i_did <= 1'b0;
       i_max <= 32'd0;
     end else begin
       now <= now + 64'd1;
-      turn <= turn + 5'd1;
+      turn <= (turn == TURNS - 1) ? 5'd0 : turn + 5'd1;
+      sel <= {{(TURNS - 1) {1'b0}}, 1'b1} << turn;
+      f_add <= f_latency & {32{f_done}};
+      i_add <= i_latency & {32{i_done}};
       ev <= event_in;
       ev_errors <= errors;
       ev_park <= stall_park;
       ev_bus <= stall_bus;
       f_done <= fault_done;
       i_done <= inv_done;
-      f_sum <= (f_turn ? {SUM_W{1'b0}} : f_sum) + {{(SUM_W - 32) {1'b0}}, f_add};
-      i_sum <= (i_turn ? {SUM_W{1'b0}} : i_sum) + {{(SUM_W - 32) {1'b0}}, i_add};
-      if (f_done && f_latency > f_max) f_max <= f_latency;
-      if (i_done && i_latency > i_max) i_max <= i_latency;
+      f_sum <= (f_sum & {SUM_W{!f_turn}}) + {{(SUM_W - 32) {1'b0}}, f_add};
+      i_sum <= (i_sum & {SUM_W{!i_turn}}) + {{(SUM_W - 32) {1'b0}}, i_add};
+      f_gt <= f_add > f_max;
+      i_gt <= i_add > i_max;
+      f_grows <= f_add > f_last;
+      i_grows <= i_add > i_last;
+      f_did <= f_new;
+      i_did <= i_new;
+      if (f_new) f_max <= f_last;
+      if (i_new) i_max <= i_last;
     end
   end
 
-  // ------------------------------------------------------------------ totals: read, add, write
+  // ------------------------------------------------------------------ totals: select, collect, read, add, write
   reg [63:0] total[0:31];
-  reg [4:0] t1_turn;
-  reg [SUM_W-1:0] t1_add;
-  reg [63:0] t1_old;
-  reg [4:0] t2_turn;
-  reg [63:0] t2_new;
   reg first_round;
   reg t1_first;
+  reg t2_first;
+  reg [4:0] t1_turn;
+  reg [4:0] t2_turn;
+  reg [4:0] t3_turn;
+  reg [4:0] t4_turn;
+  reg [SMALL_W*6-1:0] t2_some;
+  reg [SUM_W-1:0] t2_big;
+  reg [SUM_W-1:0] t3_add;
+  reg [63:0] t3_old;
+  reg [63:0] t4_new;
 
-  wire [SUM_W-1:0] of_turn = {{(SUM_W - 16) {1'b0}}, gathered[{turn, 4'd0}+:16]};
+  integer q;
+  integer u;
+  reg [SMALL_W-1:0] all;
+  always @* begin
+    all = {SMALL_W{1'b0}};
+    for (q = 0; q < 6; q = q + 1) all = all | t2_some[q*SMALL_W+:SMALL_W];
+  end
 
   always @(posedge clk) begin
+    // sel belongs to t1.
     t1_turn <= turn;
     t1_first <= first_round;
-    t1_old <= total[turn];
-    t1_add <= f_turn ? f_sum : i_turn ? i_sum : of_turn;
     t2_turn <= t1_turn;
-    t2_new <= (t1_first ? 64'd0 : t1_old) + {{(64 - SUM_W) {1'b0}}, t1_add};
-    total[t2_turn] <= t2_new;
+    t2_first <= t1_first;
+    for (u = 0; u < 6; u = u + 1) begin
+      t2_some[u*SMALL_W+:SMALL_W] <= taken[u*4*SMALL_W+:SMALL_W] | taken[(u*4+1)*SMALL_W+:SMALL_W]
+          | taken[(u*4+2)*SMALL_W+:SMALL_W] | taken[(u*4+3)*SMALL_W+:SMALL_W];
+    end
+    t2_big <= (f_sum & {SUM_W{f_turn}}) | (i_sum & {SUM_W{i_turn}});
+    t3_turn <= t2_turn;
+    t3_add <= t2_big | {{(SUM_W - SMALL_W) {1'b0}}, all};
+    t3_old <= total[t2_turn] & {64{!t2_first}};
+    t4_turn <= t3_turn;
+    t4_new <= t3_old + {{(64 - SUM_W) {1'b0}}, t3_add};
+    total[t4_turn] <= t4_new;
   end
 
   always @(posedge clk) begin
     if (rst) first_round <= 1'b1;
-    else if (&turn) first_round <= 1'b0;
+    else if (turn == TURNS - 1) first_round <= 1'b0;
   end
 
+  // ------------------------------------------------------------------ read
+  reg is_total;
+  reg [63:0] data_total;
+  reg [63:0] data_other;
+  assign data = is_total ? data_total : data_other;
+
   always @(posedge clk) begin
+    is_total   <= addr < TURNS && addr != `SVM_CNT_FAULT_LATENCY_MAX;
+    data_total <= total[addr];
     case (addr)
-      `SVM_CNT_CYCLES: data <= now;
-      `SVM_CNT_FAULT_LATENCY_MAX: data <= {32'd0, f_max};
-      `SVM_CNT_INV_LATENCY_MAX: data <= {32'd0, i_max};
-      default: data <= (addr < N) ? total[addr] : 64'd0;
+      `SVM_CNT_CYCLES: data_other <= now;
+      `SVM_CNT_FAULT_LATENCY_MAX: data_other <= {32'd0, f_max};
+      `SVM_CNT_INV_LATENCY_MAX: data_other <= {32'd0, i_max};
+      default: data_other <= 64'd0;
     endcase
   end
 

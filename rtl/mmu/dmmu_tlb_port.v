@@ -3,13 +3,16 @@
 `default_nettype none
 
 // One lookup port of a page-size class: its copy of the entries and of the referenced bits.
-// Latency: rd_* in one cycle, hit/fn/perm combinational against cmp_* in the next. One lookup per cycle.
-// Invariant: a read in the cycle of a write returns the old word.
+// Latency: the row is addressed in s0 (RAW = 1: the words are registered behind the RAM, for block RAMs) or in s1 (RAW = 0),
+// compared with cmp_* in s2; hit, allowed and fn are there in s3. One lookup per cycle, none ever waits.
+// A lookup that reads a row in the cycle of a write gets nothing that it may use: who looks up knows the rows written.
 module dmmu_tlb_port #(
     parameter WAYS = 4,
     parameter LOG_SETS = 8,
     parameter PN_W = 36,
-    parameter FN_W = 36
+    parameter FN_W = 36,
+    parameter WRITE = 0,
+    parameter RAW = 1
 ) (
     input wire clk,
     input wire rst,
@@ -19,8 +22,8 @@ module dmmu_tlb_port #(
     input wire [PN_W-1:0] cmp_pn,
     input wire [19:0] cmp_pasid,
     output wire hit,
+    output wire allowed,
     output wire [FN_W-1:0] fn,
-    output wire [1:0] perm,
     input wire touch,
 
     input wire [WAYS-1:0] wr_way,
@@ -34,81 +37,132 @@ module dmmu_tlb_port #(
     input wire [WAYS-1:0] ref_wr_bits
 );
 
-  localparam LOG_WAYS = $clog2(WAYS);
   localparam TAG_W = PN_W - LOG_SETS;
   localparam EW = 1 + 2 + 20 + TAG_W + FN_W;
 
-  wire [WAYS-1:0] way_hit;
-  // A power of two for each way, so that the number of the way selects without a product.
-  wire [(64<<LOG_WAYS)-1:0] way_data;
-
-  assign hit = |way_hit;
-
-  reg touch_valid;
-  reg [LOG_SETS-1:0] touch_row;
-  reg [WAYS-1:0] touch_way;
+  // ------------------------------------------------------------------ s2: compare
+  reg [WAYS-1:0] s3_hit;
+  reg [WAYS-1:0] s3_allowed;
+  wire [WAYS*FN_W-1:0] s3_fns;
 
   genvar w;
   generate
-    if ((1 << LOG_WAYS) != WAYS) begin : gen_pad
-      assign way_data[(64<<LOG_WAYS)-1:WAYS*64] = {(((1 << LOG_WAYS) - WAYS) * 64) {1'b0}};
-    end
     for (w = 0; w < WAYS; w = w + 1) begin : gen_way
+      wire [EW-1:0] read;
       wire [EW-1:0] word;
 
       ram_1r1w #(
           .W(EW),
-          .LOG_DEPTH(LOG_SETS)
+          .LOG_DEPTH(LOG_SETS),
+          .OLD(0)
       ) entries (
           .clk(clk),
-              .wr_en(wr_way[w]),
+          .wr_en(wr_way[w]),
           .wr_addr(wr_row),
           .wr_data(wr_word),
           .rd_en(rd_en),
           .rd_addr(rd_row),
-          .rd_data(word)
+          .rd_data(read)
       );
 
-      assign way_hit[w] = word[EW-1] && word[FN_W+TAG_W+:20] == cmp_pasid
-          && word[FN_W+:TAG_W] == cmp_pn[PN_W-1:LOG_SETS];
-      assign way_data[w*64+:64] = {{(62 - FN_W) {1'b0}}, word[EW-3+:2], word[FN_W-1:0]};
+      if (RAW != 0) begin : gen_raw
+        reg [EW-1:0] raw;
+        always @(posedge clk) raw <= read;
+        assign word = raw;
+      end else begin : gen_read
+        assign word = read;
+      end
 
-      // A fill's update wins over a lookup's: the lookup's way is marked by its next use.
-      ram_1r1w #(
-          .W(1),
-          .LOG_DEPTH(LOG_SETS)
-      ) referenced (
-          .clk(clk),
-              .wr_en(ref_wr || (touch_valid && touch_way[w])),
-          .wr_addr(ref_wr ? wr_row : touch_row),
-          .wr_data(ref_wr ? ref_wr_bits[w] : 1'b1),
-          .rd_en(ref_rd_en),
-          .rd_addr(ref_rd_row),
-          .rd_data(ref_rd[w])
-      );
+      wire same = word[EW-1] && word[FN_W+TAG_W+:20] == cmp_pasid && word[FN_W+:TAG_W] == cmp_pn[PN_W-1:LOG_SETS];
+      wire unused_perm = &{1'b0, word[EW-3+:2]};
+      reg [FN_W-1:0] s3_fn;
+      assign s3_fns[w*FN_W+:FN_W] = s3_fn & {FN_W{s3_hit[w]}};
+
+      always @(posedge clk) begin
+        s3_hit[w] <= same;
+        s3_allowed[w] <= same && word[EW-3+WRITE];
+        s3_fn <= word[FN_W-1:0];
+      end
     end
   endgenerate
 
-  // The number of the way that hits selects; without a hit fn and perm mean nothing.
-  wire [LOG_WAYS-1:0] way;
+  // ------------------------------------------------------------------ s3: at most one way hits
+  reg [FN_W-1:0] any_fn;
+  integer i;
+  always @* begin
+    any_fn = {FN_W{1'b0}};
+    for (i = 0; i < WAYS; i = i + 1) any_fn = any_fn | s3_fns[i*FN_W+:FN_W];
+  end
 
-  encode #(
-      .LOG_N(LOG_WAYS)
-  ) hit_way (
-      .onehot({{((1 << LOG_WAYS) - WAYS) {1'b0}}, way_hit}),
-      .index(way)
+  assign hit = |s3_hit;
+  assign allowed = |s3_allowed;
+  assign fn = any_fn;
+
+  // ------------------------------------------------------------------ s4 to s6: mark the way used
+  // A fill's update wins over a lookup's, and the later of two lookups over the earlier: what is lost is marked by its next
+  // use. One copy of the bits is read for that, one for the next fill.
+  reg [LOG_SETS-1:0] s3_row;
+  reg s4_touch;
+  reg [LOG_SETS-1:0] s4_row;
+  reg [WAYS-1:0] s4_way;
+  wire [WAYS-1:0] s4_old;
+  reg s5_touch;
+  reg [LOG_SETS-1:0] s5_row;
+  reg [WAYS-1:0] s5_way;
+  reg [WAYS-1:0] s5_old;
+  reg mark;
+  reg [LOG_SETS-1:0] mark_row;
+  reg [WAYS-1:0] mark_bits;
+
+  ram_1r1w #(
+      .W(WAYS),
+      .LOG_DEPTH(LOG_SETS),
+      .OLD(0)
+  ) marks (
+      .clk(clk),
+      .wr_en(mark),
+      .wr_addr(mark_row),
+      .wr_data(mark_bits),
+      .rd_en(1'b1),
+      .rd_addr(s3_row),
+      .rd_data(s4_old)
   );
 
-  assign {perm, fn} = way_data[{way, 6'd0}+:FN_W+2];
+  ram_1r1w #(
+      .W(WAYS),
+      .LOG_DEPTH(LOG_SETS),
+      .OLD(0)
+  ) fill_marks (
+      .clk(clk),
+      .wr_en(mark),
+      .wr_addr(mark_row),
+      .wr_data(mark_bits),
+      .rd_en(ref_rd_en),
+      .rd_addr(ref_rd_row),
+      .rd_data(ref_rd)
+  );
 
   always @(posedge clk) begin
-    touch_row <= cmp_pn[LOG_SETS-1:0] ^ cmp_pasid[LOG_SETS-1:0];
-    touch_way <= way_hit;
+    s3_row <= cmp_pn[LOG_SETS-1:0] ^ cmp_pasid[LOG_SETS-1:0];
+    s4_row <= s3_row;
+    s4_way <= s3_hit;
+    s5_row <= s4_row;
+    s5_way <= s4_way;
+    s5_old <= s4_old;
+    mark_row <= ref_wr ? wr_row : s5_row;
+    mark_bits <= ref_wr ? ref_wr_bits : s5_old | s5_way;
   end
 
   always @(posedge clk) begin
-    if (rst) touch_valid <= 1'b0;
-    else touch_valid <= touch && hit;
+    if (rst) begin
+      s4_touch <= 1'b0;
+      s5_touch <= 1'b0;
+      mark <= 1'b0;
+    end else begin
+      s4_touch <= touch;
+      s5_touch <= s4_touch;
+      mark <= ref_wr || s5_touch;
+    end
   end
 
 endmodule

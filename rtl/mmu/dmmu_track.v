@@ -2,11 +2,19 @@
 `timescale 1ns / 1ps
 `default_nettype none
 
-// Accesses in flight on the bus side of one direction: which translation each one uses, oldest first within an ID.
-// issue_* enters an access; free_* (a response of an ID) ends the oldest access of that ID. One of each per cycle.
-// The lists are RAMs with one writer each. An ID's state of one bit that both sides change is the XOR of two RAM bits, one
-// written by each side; they are cleared after rst, one ID a cycle, before issue_ready rises.
-// Invariant: an access sent on holds its slot until it is answered; a slot is not reused in the cycle that frees it.
+// Accesses in flight on the bus side of one direction: the translation that each one uses, oldest first within an ID, and
+// which of them the oldest completion waits for (marked).
+// issue_* enters an access, stamped with cycle and counted in the cycle after; free_* (a response of an ID, in t) ends the
+// oldest access of that ID: freed in t + 3, idle without it from t + 4 on, marked from t + 5 on. One of each per cycle.
+// Each ID has a list of cells that ends in an empty one: an access fills the empty cell and adds the next empty one, so
+// neither side ever reads what the other side writes but the list's cells, and no list is ever a special case. An ID that has
+// no access in flight holds one cell; cells in all: as many as IDs and slots.
+// Free slots and cells are kept on a stack, so the slots in use stay below high, the most accesses at a time since the
+// tracker was last idle.
+// A state of one bit that two sides change is the XOR of two RAM bits, one written by each side; lists and bits are set up
+// after rst, one a cycle, before ready rises.
+// Invariants: never more than 2^LOG_SLOTS accesses between issue and freed (a slot is used again from the cycle after freed
+// on); no response without an access, nor before the cycle after its issue; every slot below high has been used since rst.
 module dmmu_track #(
     parameter ID_W = 6,
     parameter LOG_SLOTS = 6,
@@ -14,107 +22,318 @@ module dmmu_track #(
 ) (
     input wire clk,
     input wire rst,
+    output wire ready,
+    input wire [31:0] cycle,
 
-    output wire issue_ready,
     input wire issue_valid,
     input wire [ID_W-1:0] issue_id,
     input wire [DATA_W-1:0] issue_data,
 
     input wire free_valid,
     input wire [ID_W-1:0] free_id,
+    output reg freed,
 
+    // answered in the cycle after, with every issue of a cycle before query_id in it; two LUT levels behind flops
     input wire [ID_W-1:0] query_id,
     output wire query_busy,
 
-    // the access that enters takes issue_slot; the one that ends leaves freed_slot
-    output wire [LOG_SLOTS-1:0] issue_slot,
-    output wire freed,
-    output wire [LOG_SLOTS-1:0] freed_slot,
+    // to dmmu_drain: scan_slot in t, its {stamp, data} in t + 2 (zero without scan_en), mark and mark_slot in t + 5: for the
+    // access that was in the slot in t, if it is still in flight
+    output reg idle,
+    output reg [LOG_SLOTS:0] high,
+    input wire scan_en,
     input wire [LOG_SLOTS-1:0] scan_slot,
-    output wire [DATA_W-1:0] scan_data
+    output reg [DATA_W+31:0] scan_data,
+    input wire mark,
+    input wire [LOG_SLOTS-1:0] mark_slot,
+    output reg marked
 );
 
   localparam SLOTS = 1 << LOG_SLOTS;
   localparam IDS = 1 << ID_W;
+  localparam CLEAR_W = (ID_W > LOG_SLOTS) ? ID_W : LOG_SLOTS;
+  localparam CELL_W = CLEAR_W + 1;
+  localparam [LOG_SLOTS:0] ONE = {{LOG_SLOTS{1'b0}}, 1'b1};
+  localparam [LOG_SLOTS:0] ZERO = {(LOG_SLOTS + 1) {1'b0}};
 
-  // first: the access that entered an idle ID. rest: the oldest one after a response, once moved.
-  reg [LOG_SLOTS-1:0] first[0:IDS-1];
-  reg [LOG_SLOTS-1:0] rest[0:IDS-1];
-  reg [LOG_SLOTS-1:0] tail[0:IDS-1];
-  reg [LOG_SLOTS-1:0] next[0:SLOTS-1];
-  reg [DATA_W-1:0] data[0:SLOTS-1];
-  reg busy_issue[0:IDS-1];
-  reg busy_free[0:IDS-1];
-  reg moved_issue[0:IDS-1];
-  reg moved_free[0:IDS-1];
+  // Written by issue: tail, cells, data, phase. By free: head (twice, for its two readers), stack, done, mark_off. By the
+  // scan: mark_set. A word of the block RAMs is never wanted in the cycle that writes it: see f_at and scan_live.
+  (* ram_style = "distributed" *) reg [CELL_W-1:0] tail[0:IDS-1];
+  (* ram_style = "distributed" *) reg [CELL_W-1:0] head_query[0:IDS-1];
+  (* ram_style = "block", no_rw_check *) reg [CELL_W-1:0] head[0:IDS-1];
+  (* ram_style = "block", no_rw_check *) reg [CELL_W+LOG_SLOTS:0] cells[0:IDS+SLOTS-1];
+  (* ram_style = "block", no_rw_check *) reg [CELL_W+LOG_SLOTS-1:0] stack[0:SLOTS-1];
+  (* ram_style = "block", no_rw_check *) reg [DATA_W+31:0] data[0:SLOTS-1];
+  // Of the access that is in the slot, or was.
+  (* ram_style = "distributed" *) reg phase[0:SLOTS-1];
+  // Of the last access in the slot that ended.
+  (* ram_style = "distributed" *) reg done[0:SLOTS-1];
+  (* ram_style = "distributed" *) reg mark_set[0:SLOTS-1];
+  (* ram_style = "distributed" *) reg mark_off[0:SLOTS-1];
 
-  // The top bit rises when the last ID has been cleared.
-  reg [ID_W:0] clear_id;
-  wire clear = !clear_id[ID_W];
-  wire slot_ready;
-  wire [LOG_SLOTS-1:0] slot;
-
-  wire free_moved = moved_issue[free_id] ^ moved_free[free_id];
-  wire free_busy = busy_issue[free_id] ^ busy_free[free_id];
-  wire issue_busy = busy_issue[issue_id] ^ busy_free[issue_id];
-  wire [LOG_SLOTS-1:0] old = free_moved ? rest[free_id] : first[free_id];
-  wire do_free = free_valid && free_busy;
-  wire do_issue = issue_valid && issue_ready;
-  wire last = old == tail[free_id];
-  wire [LOG_SLOTS-1:0] issue_tail = tail[issue_id];
-  // An ID whose only access ends in this cycle is empty for an access that enters in it.
-  wire same = do_free && free_id == issue_id;
-  wire was_empty = !issue_busy || (same && last);
-
-  assign issue_ready = slot_ready && !clear;
-  assign query_busy = busy_issue[query_id] ^ busy_free[query_id];
-  assign issue_slot = slot;
-  assign freed = do_free;
-  assign freed_slot = old;
-  assign scan_data = data[scan_slot];
-
-  pool #(
-      .LOG_N(LOG_SLOTS)
-  ) slots (
-      .clk(clk),
-      .rst(rst),
-      .valid(slot_ready),
-      .index(slot),
-      .take(do_issue),
-      .give(do_free),
-      .give_index(old)
-  );
-
-  always @(posedge clk) begin
-    if (do_issue) begin
-      data[slot] <= issue_data;
-      tail[issue_id] <= slot;
+  // ------------------------------------------------------------------ after rst
+  reg [CLEAR_W:0] clear_at;
+  reg clear;
+  // Two cycles more than the largest table: done and the marks are cleared behind registers.
+  wire [ID_W-1:0] clear_id = clear_at[ID_W-1:0];
+  wire [LOG_SLOTS-1:0] clear_slot = clear_at[LOG_SLOTS-1:0];
+  // Cells: the larger of the two sets first.
+  wire [CELL_W-1:0] clear_id_cell;
+  wire [CELL_W-1:0] clear_slot_cell;
+  generate
+    if (ID_W >= LOG_SLOTS) begin : gen_ids_first
+      assign clear_id_cell = {1'b0, clear_at[CLEAR_W-1:0]};
+      assign clear_slot_cell = {1'b1, {(CELL_W - 1) {1'b0}}} | {{(CELL_W - LOG_SLOTS) {1'b0}}, clear_slot};
+    end else begin : gen_slots_first
+      assign clear_id_cell = {1'b1, {(CELL_W - 1) {1'b0}}} | {{(CELL_W - ID_W) {1'b0}}, clear_id};
+      assign clear_slot_cell = {1'b0, clear_at[CLEAR_W-1:0]};
     end
-    if (do_issue && was_empty) first[issue_id] <= slot;
-    if (do_issue && !was_empty) next[issue_tail] <= slot;
-  end
-
-  // The list's next link and an access that enters behind the last one never meet: that case is was_empty.
-  always @(posedge clk) begin
-    if (do_free) rest[free_id] <= next[old];
-  end
-
-  wire [ID_W-1:0] issue_bit_id = clear ? clear_id[ID_W-1:0] : issue_id;
-  wire [ID_W-1:0] free_bit_id = clear ? clear_id[ID_W-1:0] : free_id;
+  endgenerate
+  assign ready = !clear;
 
   always @(posedge clk) begin
-    if (clear || (do_issue && was_empty)) begin
-      // An ID that the other side empties in this cycle ends up busy.
-      busy_issue[issue_bit_id]  <= !clear && !(busy_free[issue_id] ^ (same && last));
-      moved_issue[issue_bit_id] <= !clear && moved_free[issue_id];
+    if (rst) begin
+      clear <= 1'b1;
+      clear_at <= {(CLEAR_W + 1) {1'b0}};
+    end else begin
+      clear <= !(clear_at[CLEAR_W] && clear_at[1]);
+      clear_at <= clear_at + {{CLEAR_W{1'b0}}, clear};
     end
-    if (clear || (do_free && last)) busy_free[free_bit_id] <= !clear && busy_issue[free_id];
-    if (clear || (do_free && !last)) moved_free[free_bit_id] <= !clear && !moved_issue[free_id];
+  end
+
+  // ------------------------------------------------------------------ free slots and cells
+  // The top of the stack is in a register, the entry below it is read a cycle ahead: pushed in this cycle, it is in old.
+  // next is level + 1, next2 is level + 2.
+  reg [LOG_SLOTS:0] level;
+  reg [LOG_SLOTS:0] next;
+  reg [LOG_SLOTS:0] next2;
+  reg [CELL_W-1:0] top_cell;
+  reg [LOG_SLOTS-1:0] top_slot;
+  // The top slot has not been used since idle: it is slot number level, as are those below it.
+  reg top_new;
+  reg [CELL_W-1:0] g_cell;
+  reg [LOG_SLOTS-1:0] g_slot;
+  wire next_new = top_new || next == high;
+  wire [CELL_W-1:0] below_cell;
+  wire [LOG_SLOTS-1:0] below_slot;
+  wire take = issue_valid;
+  wire give = freed;
+  reg [CELL_W+LOG_SLOTS-1:0] read;
+  reg [CELL_W+LOG_SLOTS-1:0] old;
+  reg pushed;
+  wire [LOG_SLOTS:0] read_at = (give && !take) ? level : (take && !give) ? next2 : next;
+  wire unused_read_at = read_at[LOG_SLOTS];
+  assign {below_cell, below_slot} = pushed ? old : read;
+
+  always @(posedge clk) begin
+    read <= stack[read_at[LOG_SLOTS-1:0]];
   end
 
   always @(posedge clk) begin
-    if (rst) clear_id <= {(ID_W + 1) {1'b0}};
-    else if (clear) clear_id <= clear_id + {{ID_W{1'b0}}, 1'b1};
+    if (clear || give) begin
+      stack[clear ? clear_slot : level[LOG_SLOTS-1:0]] <= {clear ? clear_slot_cell : top_cell, top_slot};
+    end
+  end
+
+  always @(posedge clk) begin
+    old <= {top_cell, top_slot};
+    pushed <= give && !take;
+    if (clear) begin
+      // The cell of slot 0.
+      top_cell <= {(ID_W >= LOG_SLOTS), {(CELL_W - 1) {1'b0}}};
+    end else if (give) begin
+      top_cell <= g_cell;
+    end else if (take) begin
+      top_cell <= below_cell;
+    end
+    if (idle && !take) top_slot <= {LOG_SLOTS{1'b0}};
+    else if (give) top_slot <= g_slot;
+    else if (take) top_slot <= next_new ? next[LOG_SLOTS-1:0] : below_slot;
+  end
+
+  always @(posedge clk) begin
+    if (rst) begin
+      level <= ZERO;
+      next <= ONE;
+      next2 <= ONE + ONE;
+      high <= ZERO;
+      top_new <= 1'b1;
+      idle <= 1'b1;
+    end else begin
+      if (take && !give) begin
+        level <= level + ONE;
+        next  <= next + ONE;
+        next2 <= next2 + ONE;
+      end else if (give && !take) begin
+        level <= level - ONE;
+        next  <= next - ONE;
+        next2 <= next2 - ONE;
+      end
+      idle <= !take && (idle || (give && level == ONE));
+      if (idle && !take) high <= ZERO;
+      else if (take && top_new) high <= high + ONE;
+      if (idle && !take) top_new <= 1'b1;
+      else if (give) top_new <= 1'b0;
+      else if (take) top_new <= next_new;
+    end
+  end
+
+  // ------------------------------------------------------------------ issue
+  reg i_valid;
+  reg [CELL_W-1:0] i_at;
+  reg [CELL_W+LOG_SLOTS:0] i_cell;
+  wire top_phase = !done[top_slot];
+
+  always @(posedge clk) begin
+    if (clear || issue_valid) tail[clear ? clear_id : issue_id] <= clear ? clear_id_cell : top_cell;
+    if (i_valid) phase[i_cell[LOG_SLOTS-1:0]] <= i_cell[LOG_SLOTS];
+  end
+
+  always @(posedge clk) begin
+    if (issue_valid) data[top_slot] <= {cycle, issue_data};
+  end
+
+  always @(posedge clk) begin
+    i_valid <= issue_valid;
+    i_at <= tail[issue_id];
+    i_cell <= {top_cell, top_phase, top_slot};
+  end
+
+  always @(posedge clk) begin
+    if (i_valid) cells[i_at] <= i_cell;
+  end
+
+  // ------------------------------------------------------------------ free: list (f), cell (h), slot (g)
+  reg f_valid;
+  reg [ID_W-1:0] f_id;
+  reg [CELL_W-1:0] f_head;
+  // The list moves on, one or two cycles ahead.
+  reg f_after_h;
+  reg f_after_g;
+  reg h_valid;
+  reg [ID_W-1:0] h_id;
+  reg [CELL_W-1:0] h_at;
+  reg [CELL_W+LOG_SLOTS:0] h_cell;
+  reg [CELL_W-1:0] g_next;
+  reg g_phase;
+  wire [CELL_W-1:0] h_next = h_cell[LOG_SLOTS+1+:CELL_W];
+  wire [CELL_W-1:0] f_at = f_after_h ? h_next : f_after_g ? g_next : f_head;
+  wire [ID_W-1:0] head_at = clear ? clear_id : h_id;
+  wire [CELL_W-1:0] head_to = clear ? clear_id_cell : h_next;
+
+  always @(posedge clk) begin
+    if (clear || h_valid) head[head_at] <= head_to;
+  end
+
+  always @(posedge clk) begin
+    if (clear || h_valid) head_query[head_at] <= head_to;
+  end
+
+  always @(posedge clk) begin
+    f_head <= head[free_id];
+  end
+
+  always @(posedge clk) begin
+    h_cell <= cells[f_at];
+  end
+
+  always @(posedge clk) begin
+    f_id <= free_id;
+    f_after_h <= f_valid && f_id == free_id;
+    f_after_g <= h_valid && h_id == free_id;
+    h_id <= f_id;
+    h_at <= f_at;
+    g_next <= h_next;
+    g_cell <= h_at;
+    g_slot <= clear ? clear_slot : h_cell[LOG_SLOTS-1:0];
+    g_phase <= !clear && h_cell[LOG_SLOTS];
+    if (clear || freed) done[g_slot] <= g_phase;
+  end
+
+  always @(posedge clk) begin
+    if (rst) begin
+      f_valid <= 1'b0;
+      h_valid <= 1'b0;
+      freed   <= 1'b0;
+    end else begin
+      f_valid <= free_valid;
+      h_valid <= f_valid;
+      freed   <= h_valid;
+    end
+  end
+
+  // ------------------------------------------------------------------ query
+  reg [CELL_W-1:0] q_head;
+  reg [CELL_W-1:0] q_tail;
+  assign query_busy = q_head != q_tail;
+
+  always @(posedge clk) begin
+    q_head <= head_query[query_id];
+    q_tail <= tail[query_id];
+  end
+
+  // ------------------------------------------------------------------ scan and marks
+  reg scan_read;
+  reg [DATA_W+31:0] scan_word;
+  // Of the slot read, up to its mark: done, and that an access was in flight. No slot ends two accesses within that.
+  reg [4:0] scan_done;
+  reg scan_phase;
+  reg [3:0] scan_live;
+  reg [LOG_SLOTS:0] marks;
+  reg alive;
+  reg set_q;
+  reg [LOG_SLOTS-1:0] set_slot;
+  reg set_to;
+  reg off_valid;
+  reg [LOG_SLOTS-1:0] off_slot;
+  reg off_to;
+  reg unmark;
+  wire g_set = mark_set[g_slot];
+  // Still in flight, and does not end in this cycle.
+  wire set = alive && !(freed && g_slot == set_slot);
+
+  always @(posedge clk) begin
+    set_slot <= clear ? clear_slot : mark_slot;
+    set_to <= !clear && !mark_off[mark_slot];
+    if (clear || set) mark_set[set_slot] <= set_to;
+  end
+
+  always @(posedge clk) begin
+    off_slot <= g_slot;
+    off_to <= !clear && g_set;
+    if (clear || off_valid) mark_off[off_slot] <= off_to;
+  end
+
+  always @(posedge clk) begin
+    scan_word <= data[scan_slot];
+  end
+
+  always @(posedge clk) begin
+    scan_read <= scan_en;
+    scan_done <= {scan_done[3:0], done[scan_slot]};
+    scan_phase <= phase[scan_slot];
+    scan_live <= {scan_live[2:0], scan_done[0] ^ scan_phase};
+    if (!scan_read) scan_data <= {(DATA_W + 32) {1'b0}};
+    else scan_data <= scan_word;
+  end
+
+  always @(posedge clk) begin
+    if (rst) begin
+      alive <= 1'b0;
+      set_q <= 1'b0;
+      off_valid <= 1'b0;
+      unmark <= 1'b0;
+      marks <= ZERO;
+      marked <= 1'b0;
+    end else begin
+      alive <= mark && scan_live[3] && scan_done[4] == done[mark_slot] && !(freed && g_slot == mark_slot);
+      set_q <= set;
+      off_valid <= freed;
+      unmark <= freed && (g_set ^ mark_off[g_slot]);
+      if (set_q && !unmark) marks <= marks + ONE;
+      else if (unmark && !set_q) marks <= marks - ONE;
+      marked <= set_q || marks[LOG_SLOTS:1] != ZERO[LOG_SLOTS:1] || (marks[0] && !unmark);
+    end
   end
 
 endmodule

@@ -3,35 +3,39 @@
 `default_nettype none
 
 // Write data. The beats of an arrival go straight to the bus side, or, when it is parked, into chunks of 8 beats that were
-// reserved before its lookup (cr_*): a parked write always takes its beats, so the port never stalls behind it.
-// rt_* says where the beats of each arrival go, in the order of the port; ws_* where the beats of each access on the bus
-// side come from, in the order of the bus side. One beat per cycle each way.
-// Invariants: reserved + used chunks <= CHUNKS; forwarded accesses have the same order in both queues.
+// reserved at its acceptance (cr_*): a parked write always takes its beats, so the port never stalls behind it.
+// route says where the beats of each arrival go, in the order of the port; source where the beats of each access on the bus
+// side come from, in the order of the bus side. One beat per cycle each way; a discard gives a chunk back every three cycles.
+// The first beat of a forwarded write is at m_wvalid three cycles after c_valid, of a buffered one seven cycles after ws_valid.
+// Invariants: reserved + used chunks <= CHUNKS; forwarded accesses have the same order in route and source; an access is
+// sent on from the buffer, or discarded, only after its wdone; no queue overflows (see their depths).
 module dmmu_wbuf #(
     parameter DATA_W = 128,
     parameter LOG_PARK = 6,
+    parameter LOG_TRACK = 6,
     parameter LOG_CHUNKS = 7
 ) (
     input wire clk,
     input wire rst,
 
-    // reservation
+    // Reservation. cr_next: in the next cycle a burst of any length has room.
+    input wire cr_accept,
     input wire [7:0] cr_len,
-    output wire cr_ok,
-    input wire cr_take,
-    input wire cr_return,
-    input wire [7:0] commit_len,
-    input wire [LOG_PARK-1:0] commit_slot,
+    output wire cr_next,
 
-    input wire rt_valid,
-    output wire rt_ready,
-    input wire rt_park,
+    // A fresh access leaves the pipeline, its beats are buffered or forwarded.
+    input wire c_valid,
+    input wire c_park,
+    // An access is sent on, or a buffered one is discarded.
     input wire ws_valid,
-    output wire ws_ready,
     input wire [1:0] ws_kind,
+    input wire [LOG_PARK-1:0] c_slot,
+    input wire [7:0] c_len,
 
-    output wire wdone_valid,
-    output wire [LOG_PARK-1:0] wdone_slot,
+    // The last beat of a buffered access is stored.
+    output reg wdone_valid,
+    input wire wdone_ready,
+    output reg [LOG_PARK-1:0] wdone_slot,
 
     input wire [DATA_W-1:0] s_wdata,
     input wire [DATA_W/8-1:0] s_wstrb,
@@ -48,28 +52,54 @@ module dmmu_wbuf #(
   localparam CHUNKS = 1 << LOG_CHUNKS;
   localparam PARK = 1 << LOG_PARK;
   localparam BEAT_W = DATA_W + DATA_W / 8;
-  localparam LOG_OUT = 3;
+  // An access in route is owed beats by the port: a parked one keeps its slot until they are stored, a forwarded one is in
+  // flight until they are out. So route has at most PARK + TRACK entries. An access in source is in flight, or a discard that
+  // holds a chunk or more: at most TRACK + CHUNKS entries. A slot is in done at most once.
+  localparam LOG_ROUTE = ((LOG_PARK > LOG_TRACK) ? LOG_PARK : LOG_TRACK) + 1;
+  localparam LOG_SOURCE = ((LOG_CHUNKS > LOG_TRACK) ? LOG_CHUNKS : LOG_TRACK) + 1;
+  localparam LOG_BUF = 4;
 
-  localparam [1:0] FORWARD = 2'd0;
+    localparam [1:0] FORWARD = 2'd0;
+  localparam [1:0] BUFFER = 2'd1;
   localparam [1:0] DISCARD = 2'd2;
 
-  wire [LOG_PARK+2:0] route_level;
-  wire [LOG_PARK+2:0] source_level;
-  wire out_ready;
-  wire unused = &{1'b0, cr_len[2:0], route_level, source_level, out_ready};
+  initial begin
+    if (CHUNKS < PARK + 63) begin
+      $display("dmmu_wbuf: CHUNKS must be at least PARK + 63");
+      $finish;
+    end
+  end
+
+  // Queues that cannot overflow, and levels that nobody asks for.
+  wire done_ready;
+  wire buf_ready;
+  wire [LOG_BUF:0] port_level;
+  wire [LOG_PARK:0] done_level;
+  wire unused = &{1'b0, cr_len[2:0], done_ready, buf_ready, port_level, done_level};
 
   // ------------------------------------------------------------------ reservation
-  reg [LOG_CHUNKS:0] credits;
-  wire give;
-  wire [LOG_CHUNKS:0] need = {{(LOG_CHUNKS - 4) {1'b0}}, cr_len[7:3]} + {{LOG_CHUNKS{1'b0}}, 1'b1};
-  wire [LOG_CHUNKS:0] back = {{(LOG_CHUNKS - 4) {1'b0}}, commit_len[7:3]} + {{LOG_CHUNKS{1'b0}}, 1'b1};
-  assign cr_ok = credits >= need;
+  // Free chunks beyond those of two of the longest bursts, the one of the cycle before not counted yet; negative: no burst is
+  // accepted.
+  reg [LOG_CHUNKS:0] spare;
+  reg [5:0] back;
+  reg give;
+  wire forwarded = c_valid && !c_park;
+  // -(cr_len / 8 + 1)
+  reg [LOG_CHUNKS:0] taken;
+
+  wire [LOG_CHUNKS:0] spare_next = spare + taken + {{(LOG_CHUNKS - 5) {1'b0}}, back};
+  assign cr_next = !spare_next[LOG_CHUNKS];
 
   always @(posedge clk) begin
-    if (rst) credits <= {1'b1, {LOG_CHUNKS{1'b0}}};
-    else begin
-      credits <= credits - (cr_take ? need : {(LOG_CHUNKS + 1) {1'b0}})
-          + (cr_return ? back : {(LOG_CHUNKS + 1) {1'b0}}) + {{LOG_CHUNKS{1'b0}}, give};
+    if (rst) begin
+      spare <= CHUNKS[LOG_CHUNKS:0] - 64;
+      taken <= {(LOG_CHUNKS + 1) {1'b0}};
+      back  <= 6'd0;
+    end else begin
+      taken <= {{(LOG_CHUNKS - 4) {cr_accept}}, {5{cr_accept}} & ~cr_len[7:3]};
+      spare <= spare_next;
+      // A number that is given now is in the pool again before its room is.
+      back <= {1'b0, {5{forwarded}} & c_len[7:3]} + {5'd0, forwarded} + {5'd0, give};
     end
   end
 
@@ -78,8 +108,9 @@ module dmmu_wbuf #(
   wire s_take;
   wire [BEAT_W-1:0] s_beat;
 
-  skid #(
-      .W(BEAT_W)
+  fifo #(
+      .W(BEAT_W),
+      .LOG_DEPTH(LOG_BUF)
   ) port (
       .clk(clk),
       .rst(rst),
@@ -88,162 +119,377 @@ module dmmu_wbuf #(
       .in_data({s_wstrb, s_wdata}),
       .out_valid(s_valid),
       .out_ready(s_take),
-      .out_data(s_beat)
+      .out_data(s_beat),
+      .level(port_level)
   );
 
+  // ------------------------------------------------------------------ beats in: the access at the port
+  wire c_single = c_len == 8'd0;
   wire rt_has;
-  wire rt_pop;
-  wire to_park;
-  wire [LOG_PARK-1:0] to_slot;
-  wire [7:0] to_len;
+  wire rt_load;
+  wire rt_park;
+  wire rt_single;
+  wire [LOG_PARK-1:0] rt_slot;
+  wire [7:0] rt_len;
 
-  fifo #(
-      .W(1 + LOG_PARK + 8),
-      .LOG_DEPTH(LOG_PARK + 2)
+  dmmu_wqueue #(
+      .W(2 + LOG_PARK + 8),
+      .LOG_DEPTH(LOG_ROUTE)
   ) route (
       .clk(clk),
       .rst(rst),
-      .in_valid(rt_valid),
-      .in_ready(rt_ready),
-      .in_data({rt_park, commit_slot, commit_len}),
+      .in_valid(c_valid),
+      .in_data({c_park, c_single, c_slot, c_len}),
       .out_valid(rt_has),
-      .out_ready(rt_pop),
-      .out_data({to_park, to_slot, to_len}),
-      .level(route_level)
+      .out_ready(rt_load),
+      .out_data({rt_park, rt_single, rt_slot, rt_len})
   );
 
-  // ------------------------------------------------------------------ chunks
-  wire nf_valid;
-  wire [LOG_CHUNKS-1:0] nf;
-  wire nf_take;
-  wire [LOG_CHUNKS-1:0] give_chunk;
+  reg in_fwd;
+  reg in_park;
+  reg in_any;
+  reg in_first;
+  // Also without an access: the next one comes.
+  reg in_last;
+  // The beat starts, or fills, a chunk.
+  reg in_new;
+  reg in_full;
+  reg [LOG_PARK-1:0] in_slot;
+  reg [7:0] in_left;
+  reg [2:0] in_off;
+  wire store = s_valid && in_park;
+  wire forward;
 
-  pool #(
-      .LOG_N(LOG_CHUNKS)
-  ) chunks (
-      .clk(clk),
-      .rst(rst),
-      .valid(nf_valid),
-      .index(nf),
-      .take(nf_take),
-      .give(give),
-      .give_index(give_chunk)
-  );
-
-  reg [LOG_CHUNKS-1:0] first[0:PARK-1];
-  reg [LOG_CHUNKS-1:0] next[0:CHUNKS-1];
-
-  // ------------------------------------------------------------------ beats in
-  reg [7:0] in_beat;
-  reg [LOG_CHUNKS-1:0] in_chunk;
-  wire in_last = in_beat == to_len;
-  wire in_new = in_beat[2:0] == 3'd0;
-  wire in_store = rt_has && to_park && s_valid && (!in_new || nf_valid);
-  wire in_forward;
-  wire [LOG_CHUNKS-1:0] in_at = in_new ? nf : in_chunk;
-
-  assign s_take = in_store || in_forward;
-  assign rt_pop = s_take && in_last;
-  assign nf_take = in_store && in_new;
-  assign wdone_valid = in_store && in_last;
-  assign wdone_slot = to_slot;
+  assign s_take  = store || forward;
+  wire in_move = !in_any || s_take;
+  assign rt_load = in_move && in_last;
 
   always @(posedge clk) begin
-    if (nf_take) begin
-      in_chunk <= nf;
-      if (in_beat == 8'd0) first[to_slot] <= nf;
-      else next[in_chunk] <= nf;
+    if (in_move) begin
+      in_slot  <= in_last ? rt_slot : in_slot;
+      in_first <= in_last;
+      in_left  <= in_last ? rt_len : in_left - 8'd1;
+      in_new   <= in_last || in_off == 3'd7;
+      in_full  <= in_last ? rt_single : in_off == 3'd6 || in_left == 8'd1;
+      in_off   <= in_last ? 3'd0 : in_off + 3'd1;
     end
-  end
-
-  always @(posedge clk) begin
-    if (rst) in_beat <= 8'd0;
-    else if (s_take) in_beat <= in_last ? 8'd0 : in_beat + 8'd1;
-  end
-
-  // ------------------------------------------------------------------ beats out
-  wire ws_has;
-  wire ws_pop;
-  wire [1:0] from_kind;
-  wire [LOG_CHUNKS-1:0] from_first;
-  wire [7:0] from_len;
-
-  fifo #(
-      .W(2 + LOG_CHUNKS + 8),
-      .LOG_DEPTH(LOG_PARK + 2)
-  ) source (
-      .clk(clk),
-      .rst(rst),
-      .in_valid(ws_valid),
-      .in_ready(ws_ready),
-      .in_data({ws_kind, first[commit_slot], commit_len}),
-      .out_valid(ws_has),
-      .out_ready(ws_pop),
-      .out_data({from_kind, from_first, from_len}),
-      .level(source_level)
-  );
-
-  reg [7:0] out_beat;
-  reg [LOG_CHUNKS-1:0] out_chunk;
-  reg read_valid;
-  reg read_last;
-  wire [BEAT_W-1:0] read_beat;
-  wire [LOG_OUT:0] out_level;
-  wire out_space = out_level < {2'b01, {(LOG_OUT - 1) {1'b0}}};
-  wire from_buffer = ws_has && from_kind != FORWARD;
-  wire discards = from_kind == DISCARD;
-  // Discarding goes a chunk at a time.
-  wire out_last = out_beat[7:3] == from_len[7:3] && (discards || out_beat[2:0] == from_len[2:0]);
-  wire out_turn = discards || out_beat[2:0] == 3'd7;
-  wire [LOG_CHUNKS-1:0] out_at = (out_beat == 8'd0) ? from_first : out_chunk;
-  wire out_read = from_buffer && (discards || out_space);
-
-  assign in_forward = rt_has && !to_park && s_valid && ws_has && !from_buffer && !read_valid && out_space;
-  assign ws_pop = (out_read && out_last) || (in_forward && in_last);
-  assign give = out_read && (out_last || out_turn);
-  assign give_chunk = out_at;
-
-  ram_1r1w #(
-      .W(BEAT_W),
-      .LOG_DEPTH(LOG_CHUNKS + 3)
-  ) beats (
-      .clk(clk),
-      .wr_en(in_store),
-      .wr_addr({in_at, in_beat[2:0]}),
-      .wr_data(s_beat),
-      .rd_en(out_read),
-      .rd_addr({out_at, out_beat[2:0]}),
-      .rd_data(read_beat)
-  );
-
-  always @(posedge clk) begin
-    read_last <= out_last;
-    if (out_read) out_chunk <= out_turn ? next[out_at] : out_at;
   end
 
   always @(posedge clk) begin
     if (rst) begin
-      out_beat   <= 8'd0;
-      read_valid <= 1'b0;
-    end else begin
-      read_valid <= out_read && !discards;
-      if (out_read) out_beat <= out_last ? 8'd0 : discards ? {out_beat[7:3] + 5'd1, 3'd0} : out_beat + 8'd1;
+      in_any  <= 1'b0;
+      in_park <= 1'b0;
+      in_fwd  <= 1'b0;
+      in_last <= 1'b1;
+    end else if (in_move) begin
+      in_any  <= in_last ? rt_has : in_any;
+      in_park <= in_last ? rt_has && rt_park : in_park;
+      in_fwd  <= in_last ? rt_has && !rt_park : in_fwd;
+      in_last <= in_last ? !rt_has || rt_single : in_left == 8'd1;
     end
   end
 
+  // ------------------------------------------------------------------ chunks
+  // Free chunks: at first every number, then those that were given back. nf is the one that is written to, until it is full.
+  // It is there whenever an access has beats: the access has a reservation, and between a reservation and its first beat are
+  // more cycles than a number needs on its way to nf.
+  reg [LOG_CHUNKS-1:0] nf;
+  reg nf_valid;
+  reg [LOG_CHUNKS:0] fresh;
+  reg [LOG_CHUNKS-1:0] give_chunk;
+  wire used_up = fresh[LOG_CHUNKS];
+  wire nf_take = store && in_full;
+  wire nf_load = !nf_valid || nf_take;
+  wire free_has;
+  wire [LOG_CHUNKS-1:0] free_chunk;
+
+  dmmu_wqueue #(
+      .W(LOG_CHUNKS),
+      .LOG_DEPTH(LOG_CHUNKS)
+  ) free (
+      .clk(clk),
+      .rst(rst),
+      .in_valid(give),
+      .in_data(give_chunk),
+      .out_valid(free_has),
+      .out_ready(nf_load && used_up),
+      .out_data(free_chunk)
+  );
+
+  always @(posedge clk) begin
+    if (nf_load) nf <= used_up ? free_chunk : fresh[LOG_CHUNKS-1:0];
+  end
+
+  always @(posedge clk) begin
+    if (rst) begin
+      nf_valid <= 1'b0;
+      fresh <= {(LOG_CHUNKS + 1) {1'b0}};
+    end else if (nf_load) begin
+      nf_valid <= !used_up || free_has;
+      if (!used_up) fresh <= fresh + {{LOG_CHUNKS{1'b0}}, 1'b1};
+    end
+  end
+
+  (* ram_style = "distributed" *)
+  reg [LOG_CHUNKS-1:0] first[0:PARK-1];
+  // The link of a chunk is written long before it is read.
+  (* no_rw_check, ram_style = "block" *)
+  reg [LOG_CHUNKS-1:0] next[0:CHUNKS-1];
+  reg [LOG_CHUNKS-1:0] in_before;
+  // One cycle after the beat.
+  reg link_first;
+  reg link_next;
+  reg link_last;
+  reg [LOG_PARK-1:0] link_slot;
+  reg [LOG_CHUNKS-1:0] link_chunk;
+  reg [LOG_CHUNKS-1:0] link_before;
+
+  always @(posedge clk) begin
+    if (nf_take) in_before <= nf;
+    link_slot   <= in_slot;
+    link_chunk  <= nf;
+    link_before <= in_before;
+    if (link_first) first[link_slot] <= link_chunk;
+    if (link_next) next[link_before] <= link_chunk;
+  end
+
+  always @(posedge clk) begin
+    if (rst) begin
+      link_first <= 1'b0;
+      link_next  <= 1'b0;
+      link_last  <= 1'b0;
+    end else begin
+      link_first <= store && in_first;
+      link_next  <= store && in_new && !in_first;
+      link_last  <= store && in_last;
+    end
+  end
+
+  wire done_has;
+  wire [LOG_PARK-1:0] done_slot;
+  wire done_load = !wdone_valid || wdone_ready;
+
+  fifo #(
+      .W(LOG_PARK),
+      .LOG_DEPTH(LOG_PARK)
+  ) done (
+      .clk(clk),
+      .rst(rst),
+      .in_valid(link_last),
+      .in_ready(done_ready),
+      .in_data(link_slot),
+      .out_valid(done_has),
+      .out_ready(done_load),
+      .out_data(done_slot),
+      .level(done_level)
+  );
+
+  always @(posedge clk) begin
+    if (done_load) wdone_slot <= done_slot;
+  end
+
+  always @(posedge clk) begin
+    if (rst) wdone_valid <= 1'b0;
+    else if (done_load) wdone_valid <= done_has;
+  end
+
+  // ------------------------------------------------------------------ beats out: the access at the bus side
+  // What comes from the buffer waits a cycle for its first chunk, and with it what comes right behind.
+  reg late_valid;
+  reg late_buf;
+  reg late_dis;
+  reg late_single;
+  reg [LOG_CHUNKS-1:0] late_first;
+  reg [7:0] late_len;
+  wire ws_late = ws_valid && (late_valid || ws_kind != FORWARD);
+  wire ws_discard = ws_kind == DISCARD;
+
+  always @(posedge clk) begin
+    late_buf <= ws_kind == BUFFER;
+    late_dis <= ws_discard;
+    late_first <= first[c_slot];
+    // Steps, less one: beats, or chunks of a discard.
+    late_len <= ws_discard ? {3'd0, c_len[7:3]} : c_len;
+    late_single <= c_len[7:3] == 5'd0 && (ws_discard || c_len[2:0] == 3'd0);
+  end
+
+  always @(posedge clk) begin
+    if (rst) late_valid <= 1'b0;
+    else late_valid <= ws_late;
+  end
+
+  wire ws_has;
+  wire ws_load;
+  wire from_buf;
+  wire from_dis;
+  wire from_single;
+  wire [LOG_CHUNKS-1:0] from_first;
+  wire [7:0] from_len;
+
+  dmmu_wqueue #(
+      .W(3 + LOG_CHUNKS + 8),
+      .LOG_DEPTH(LOG_SOURCE)
+  ) source (
+      .clk(clk),
+      .rst(rst),
+      .in_valid(late_valid || (ws_valid && ws_kind == FORWARD)),
+      .in_data({
+        late_valid && late_buf,
+        late_valid && late_dis,
+        late_valid ? late_single : c_single,
+        late_first,
+        late_valid ? late_len : c_len
+      }),
+      .out_valid(ws_has),
+      .out_ready(ws_load),
+      .out_data({from_buf, from_dis, from_single, from_first, from_len})
+  );
+
+  reg out_fwd;
+  reg out_buf;
+  reg out_dis;
+  // A discard's second and third cycle: then the next chunk is known.
+  reg out_soon;
+  reg out_known;
+  reg out_any;
+  // Also without an access: the next one comes.
+  reg out_last;
+  reg out_turn;
+  reg [LOG_CHUNKS-1:0] out_chunk;
+  reg [LOG_CHUNKS-1:0] out_link;
+  reg [LOG_CHUNKS-1:0] out_next;
+  reg [7:0] out_left;
+  reg [2:0] out_off;
+  // The output has room for everything that is decided until its level shows it: five beats.
+  reg room;
+  // room, and nothing that was read is on its way to the output.
+  reg may_forward;
+  reg read_1;
+  reg read_2;
+  wire read = out_buf && room;
+  wire leave = read || out_known;
+  wire step = leave || forward;
+
+  assign forward = s_valid && in_fwd && out_fwd && may_forward;
+  wire out_move = !out_any || step;
+  assign ws_load = out_move && out_last;
+
+  always @(posedge clk) begin
+    if (out_move) begin
+      out_left  <= out_last ? from_len : out_left - 8'd1;
+      out_turn  <= out_last ? from_dis : out_dis || out_off == 3'd6;
+      out_off   <= out_last ? 3'd0 : out_off + 3'd1;
+      out_chunk <= out_last ? from_first : out_turn ? out_next : out_chunk;
+    end
+    out_link   <= next[out_chunk];
+    out_next   <= out_link;
+    give_chunk <= out_chunk;
+  end
+
+  wire [LOG_BUF:0] buf_level;
+  wire buf_low = buf_level < {2'b01, {(LOG_BUF - 1) {1'b0}}};
+
+  always @(posedge clk) begin
+    if (rst) begin
+      out_any <= 1'b0;
+      out_last <= 1'b1;
+      out_fwd <= 1'b0;
+      out_buf <= 1'b0;
+      out_dis <= 1'b0;
+      out_soon <= 1'b0;
+      out_known <= 1'b0;
+      give <= 1'b0;
+      read_1 <= 1'b0;
+      read_2 <= 1'b0;
+      room <= 1'b0;
+      may_forward <= 1'b0;
+    end else begin
+      if (out_move) begin
+        out_any  <= out_last ? ws_has : out_any;
+        out_fwd  <= out_last ? ws_has && !from_buf && !from_dis : out_fwd;
+        out_buf  <= out_last ? ws_has && from_buf : out_buf;
+        out_dis  <= out_last ? ws_has && from_dis : out_dis;
+        out_last <= out_last ? !ws_has || from_single : out_left == 8'd1;
+      end
+      out_soon <= out_dis && !out_soon && !out_known;
+      out_known <= out_soon;
+      give <= leave && (out_last || out_turn);
+      read_1 <= read;
+      read_2 <= read_1;
+      room <= buf_low;
+      may_forward <= buf_low && !read && !read_1;
+    end
+  end
+
+  // ------------------------------------------------------------------ beats
+  // Everything one cycle after it was decided.
+  reg [BEAT_W-1:0] in_beat;
+  reg stored;
+  reg [LOG_CHUNKS+2:0] store_at;
+  reg [LOG_CHUNKS+2:0] read_at;
+  reg out_push;
+  reg last_1;
+  reg last_2;
+  reg last_3;
+  reg ram_low;
+  reg in_high;
+  localparam HALF_W = BEAT_W / 2;
+  wire [BEAT_W-1:0] ram_beat;
+  reg [BEAT_W-1:0] read_beat;
+
+  always @(posedge clk) begin
+    in_beat <= s_beat;
+    ram_low <= read_2;
+    in_high <= !read_2;
+    store_at <= {nf, in_off};
+    read_at <= {out_chunk, out_off};
+    read_beat <= ram_beat;
+    last_1 <= out_last;
+    last_2 <= last_1;
+    last_3 <= last_2;
+  end
+
+  always @(posedge clk) begin
+    if (rst) begin
+      stored <= 1'b0;
+      out_push <= 1'b0;
+    end else begin
+      stored <= store;
+      out_push <= forward || read_2;
+    end
+  end
+
+  // What is read in the cycle of its writing is not used.
+  ram_1r1w #(
+      .W(BEAT_W),
+      .LOG_DEPTH(LOG_CHUNKS + 3),
+      .OLD(0)
+  ) beats (
+      .clk(clk),
+      .wr_en(stored),
+      .wr_addr(store_at),
+      .wr_data(in_beat),
+      .rd_en(1'b1),
+      .rd_addr(read_at),
+      .rd_data(ram_beat)
+  );
+
   fifo #(
       .W(BEAT_W + 1),
-      .LOG_DEPTH(LOG_OUT)
+      .LOG_DEPTH(LOG_BUF)
   ) out (
       .clk(clk),
       .rst(rst),
-      .in_valid(read_valid || in_forward),
-      .in_ready(out_ready),
-      .in_data(read_valid ? {read_last, read_beat} : {in_last, s_beat}),
+      .in_valid(out_push),
+      .in_ready(buf_ready),
+      .in_data({
+        in_high ? {last_1, in_beat[BEAT_W-1:HALF_W]} : {last_3, read_beat[BEAT_W-1:HALF_W]},
+        ram_low ? read_beat[HALF_W-1:0] : in_beat[HALF_W-1:0]
+      }),
       .out_valid(m_wvalid),
       .out_ready(m_wready),
       .out_data({m_wlast, m_wstrb, m_wdata}),
-      .level(out_level)
+      .level(buf_level)
   );
 
 endmodule

@@ -25,8 +25,9 @@ from tb.oracle import Oracle
 from tb.sim import Harness, HarnessConfig
 
 #: Cycles without a change at the ports after which a step is over. What comes later belongs to the next step;
-#: where there is none, because nothing waits, the device gets more time.
-QUIET, IDLE = 14, 64
+#: where there is none, because nothing waits, the device gets more time. So it does while it runs commands:
+#: some visit all rows of the caches, and a detach all parked accesses, several times.
+QUIET, IDLE = 14, 320
 _PASID = (1 << 20) - 1
 _ORDER = ("reg", "apply", "complete", "work", "respond", "fault", "done", "irq")
 _RINGS = {"CMD": "apply", "WORK": "work", "FAULT": "fault", "EVENT": "complete", "DONE": "done"}
@@ -173,7 +174,7 @@ class RtlDevice:
         after = before(h) if before else None
         self.harness.release(h["index"])
         if cycles is None:
-            self.harness.settle(4 if h["name"] == "irq" else QUIET)
+            self.harness.settle(self._quiet(h["name"]))
         else:
             self.harness.advance(cycles)
         self._held = None
@@ -184,6 +185,13 @@ class RtlDevice:
         if h["name"] == "irq":
             self._irq_latched[h["id"]] = True
             self._irq_wq[h["id"]].wake_all()
+
+    def _quiet(self, name: str) -> int:
+        """Cycles without a change after which a step of this name is over."""
+        if name == "irq":
+            return 4
+        commands = self.spec is not None and self.spec.drains
+        return IDLE if name == "apply" or commands else QUIET
 
     # ---- what goes in ------------------------------------------------------------------------------------
 
