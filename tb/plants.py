@@ -194,7 +194,7 @@ RTL = (
             ),
             (
                 _CHANNEL,
-                "  assign touch = looks && usable;\n",
+                "  assign touch = looks;\n",
                 """\
   always @(posedge clk) begin
     if (s3_valid && s3_fresh) begin
@@ -202,11 +202,11 @@ RTL = (
       kept_fn[s3_slot] <= s3_fn;
     end
   end
-  assign touch = looks && usable;
+  assign touch = looks;
 """,
             ),
-            (_CHANNEL, "(!hit_2m && allowed_1g)));", "(!hit_2m && allowed_1g))) || s3_kept;"),
-            (_CHANNEL, "s3_fn = hit_4k ?", "s3_fn = s3_kept ? kept_fn[s3_slot] : hit_4k ?"),
+            (_CHANNEL, "(!hit_4k && s3_big_allowed);", "(!hit_4k && s3_big_allowed) || s3_kept;"),
+            (_CHANNEL, "s3_fn = fn_4k", "s3_fn = s3_kept ? kept_fn[s3_slot] : fn_4k"),
         ),
         STALE | {"no-grant", "wrong-frame"},
         Plan(cross=0.7, pages=8, descriptors=1500, pause_ns=1000),
@@ -279,7 +279,14 @@ EXPLORED = (
     RtlPlant(
         "larger-page-wins",
         "where a 4-KiB and a 2-MiB translation cover an address, the 2-MiB one is used",
-        ((_CHANNEL, "hit_4k ? fn_4k", "(hit_4k && !(PLANT && hit_2m)) ? fn_4k"),),
+        (
+            (
+                _CHANNEL,
+                "fn_4k | (hit_4k ?",
+                "((PLANT && s3_big_size == 2'd1) ? {(PA_W - 12) {1'b0}} : fn_4k)\n"
+                "      | ((hit_4k && !(PLANT && s3_big_size == 2'd1)) ?",
+            ),
+        ),
         frozenset(),
     ),
 )

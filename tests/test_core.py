@@ -18,6 +18,7 @@ RUNS = {
     "verilator-faults": ("cocotb_core_faults", "verilator", DEFAULT, None),
     "verilator-invalidation": ("cocotb_core_inv", "verilator", DEFAULT, None),
     "verilator-holes": ("cocotb_core_holes", "verilator", DEFAULT, None),
+    "verilator-lists": ("cocotb_core_lists", "verilator", DEFAULT, None),
     "verilator-stress": ("cocotb_core_stress", "verilator", DEFAULT, None),
     "icarus-512-hits": (
         "cocotb_core_hits",

@@ -58,7 +58,7 @@ module dmmu_channel #(
     output wire m_axvalid,
     input wire m_axready,
 
-    // caches: rows (4K in s0, larger pages in s1), compare side (s2), result (s3)
+    // caches: rows (s0), compare side and result (4K in s2 and s3, larger pages in s1 and s2)
     output wire [LOG_SETS_4K-1:0] row_4k,
     output wire [LOG_SETS_2M-1:0] row_2m,
     output wire [LOG_SETS_1G-1:0] row_1g,
@@ -67,6 +67,7 @@ module dmmu_channel #(
     output wire [VA_W-22:0] big_pn,
     output wire [19:0] big_pasid,
     output wire touch,
+    output wire big_touch,
     input wire hit_4k,
     input wire allowed_4k,
     input wire [PA_W-13:0] fn_4k,
@@ -129,7 +130,7 @@ module dmmu_channel #(
 
     // counters
     output reg ev_accept,
-    output reg ev_hit,
+    output wire ev_hit,
     output wire ev_miss,
     output reg ev_error,
     output reg ev_stall_park,
@@ -204,18 +205,52 @@ module dmmu_channel #(
 
   wire [LOG_SETS_4K-1:0] s0_row = s0_ax[VPN_L+:LOG_SETS_4K] ^ s0_ax[USER_L+:LOG_SETS_4K];
   assign row_4k = s0_arrival ? s_axaddr[12+:LOG_SETS_4K] ^ s_axuser[LOG_SETS_4K-1:0] : s0_row;
+  assign row_2m = s0_arrival ? s_axaddr[21+:LOG_SETS_2M] ^ s_axuser[LOG_SETS_2M-1:0]
+      : s0_ax[VPN_L+9+:LOG_SETS_2M] ^ s0_ax[USER_L+:LOG_SETS_2M];
+  assign row_1g = s0_arrival ? s_axaddr[30+:LOG_SETS_1G] ^ s_axuser[LOG_SETS_1G-1:0]
+      : s0_ax[VPN_L+18+:LOG_SETS_1G] ^ s0_ax[USER_L+:LOG_SETS_1G];
+
+  // Slots are fetched ahead, counted late, so that an acceptance moves few registers.
+  wire free_valid;
+  wire [LOG_PARK-1:0] free_index;
+  reg [2:0] fetched;
+  reg fetch_used;
+  wire fetch = free_valid && !fetched[2];
 
   pool #(
       .LOG_N(LOG_PARK)
   ) slots (
       .clk(clk),
       .rst(rst),
-      .valid(slot_valid),
-      .index(slot_index),
-      .take(accept),
+      .valid(free_valid),
+      .index(free_index),
+      .take(fetch),
       .give(leaves),
       .give_index(s4_slot)
   );
+
+  fifo_reg #(
+      .W(LOG_PARK),
+      .LOG_DEPTH(2)
+  ) ahead (
+      .clk(clk),
+      .rst(rst),
+      .in_valid(fetch),
+      .in_data(free_index),
+      .out_valid(slot_valid),
+      .out_ready(accept),
+      .out_data(slot_index)
+  );
+
+  always @(posedge clk) begin
+    if (rst) begin
+      fetched <= 3'd0;
+      fetch_used <= 1'b0;
+    end else begin
+      fetched <= fetched + {2'd0, fetch} - {2'd0, fetch_used};
+      fetch_used <= accept;
+    end
+  end
 
   // Places on the bus side (counted late, so two are kept back) and in the tracker (exact).
   wire s4_drop;
@@ -271,8 +306,8 @@ module dmmu_channel #(
   wire [7:0] s1_len = s1_ax[LEN_L+:8];
   wire [2:0] s1_size = s1_ax[SIZE_L+:3];
 
-  assign row_2m = s1_ax[VPN_L+9+:LOG_SETS_2M] ^ s1_ax[USER_L+:LOG_SETS_2M];
-  assign row_1g = s1_ax[VPN_L+18+:LOG_SETS_1G] ^ s1_ax[USER_L+:LOG_SETS_1G];
+  assign big_pn = s1_ax[VPN_L+9+:VPN_W-9];
+  assign big_pasid = s1_ax[USER_L+:20];
 
   always @(posedge clk) begin
     s1_fresh <= !s0_replay;
@@ -321,11 +356,9 @@ module dmmu_channel #(
   wire [1:0] s2_burst = s2_ax[BURST_L+:2];
   wire [LOG_SETS_4K-1:0] s2_row = s2_ax[VPN_L+:LOG_SETS_4K] ^ s2_ax[USER_L+:LOG_SETS_4K];
 
-  // Another copy for the larger pages, inverted so that it stays one: fewer comparisons hang on each.
-  reg [VPN_W+10:0] s2_not;
   assign cmp_vpn = s2_ax[VPN_L+:VPN_W];
   assign cmp_pasid = s2_ax[USER_L+:20];
-  assign {big_pasid, big_pn} = ~s2_not;
+  assign big_touch = s2_valid && !s2_retire;
 
   always @(posedge clk) begin
     s2_fresh <= s1_fresh;
@@ -334,10 +367,9 @@ module dmmu_channel #(
     s2_high <= s1_high;
     s2_slot <= s1_slot;
     s2_ax <= s1_ax;
-    s2_not <= ~{s1_ax[USER_L+:20], s1_ax[VPN_L+9+:VPN_W-9]};
     // Clash: the row was written in the cycle of its read, so nothing was read. Dirty: it was written since.
-    s2_clash <= wr_big || (before_4k && before_row == s1_row);
-    s2_dirty <= before_big || (wr_4k && wr_row == s1_row);
+    s2_clash <= before_big || (before_4k && before_row == s1_row);
+    s2_dirty <= wr_big || (wr_4k && wr_row == s1_row);
     // The burst's bytes less one.
     s2_span <= ({7'd0, s1_len} << s1_size) | ((15'd1 << s1_size) - 15'd1);
     s2_base <= s1_ax[VA_L+:12] & ~((12'd1 << s1_size) - 12'd1);
@@ -379,13 +411,14 @@ module dmmu_channel #(
   reg [ID_W-1:0] s4_id;
   wire [LOG_PARK:0] s2_tail = id_tail[s2_id];
   wire unused_tail = &{1'b0, s2_tail[LOG_PARK-1:0]};
+  wire s2_bad = s2_fresh && (s2_high || s2_cross);
   wire s2_holds = s2_probe || (s2_fresh && (s2_tail[LOG_PARK] || (s4_enter && s4_id == s2_id)));
 
   always @(posedge clk) begin
     s3_fresh <= s2_fresh;
     s3_retire <= s2_retire;
     s3_probe <= s2_probe;
-    s3_bad <= s2_fresh && (s2_high || s2_cross);
+    s3_bad <= s2_bad;
     s3_clash <= s2_clash;
     s3_dirty <= s2_clash || s2_dirty || wr_big || (wr_4k && wr_row == s2_row);
     s3_slot <= s2_slot;
@@ -394,7 +427,7 @@ module dmmu_channel #(
     s3_held <= s2_holds;
     s3_after <= s2_id == s3_ax[ID_W-1:0];
     s3_next <= s2_fresh && s2_id == s3_ax[ID_W-1:0];
-    s3_free <= s2_valid && !s2_retire && !s2_clash && !s2_holds && !rst;
+    s3_free <= s2_valid && !s2_retire && !s2_clash && !s2_holds && !s2_bad && !rst;
   end
 
   always @(posedge clk) begin
@@ -402,18 +435,30 @@ module dmmu_channel #(
     else s3_valid <= s2_valid;
   end
 
-  wire usable = allowed_4k || (!hit_4k && (allowed_2m || (!hit_2m && allowed_1g)));
+  // The smallest page wins.
+  reg s3_big_allowed;
+  reg [1:0] s3_big_size;
+  reg [PA_W-13:0] s3_big_fn;
+  wire usable = allowed_4k || (!hit_4k && s3_big_allowed);
+
+  always @(posedge clk) begin
+    s3_big_allowed <= allowed_2m || (!hit_2m && allowed_1g);
+    s3_big_size <= hit_2m ? 2'd1 : 2'd2;
+    s3_big_fn <= hit_2m ? {fn_2m, s2_ax[VPN_L+:9]} : {fn_1g, s2_ax[VPN_L+:18]};
+  end
+
   // A probe stays behind, and so does an arrival whose ID has parked accesses.
   wire behind = s3_held || (s3_next && s4_enter);
   wire looks = s3_valid && !s3_retire && !s3_bad;
-  wire issue = s3_free && usable && !s3_bad && !(s3_next && s4_enter);
+  wire issue = s3_free && usable && !(s3_next && s4_enter);
   wire waits = looks && usable && behind && !s3_clash;
   wire miss = looks && !usable && !s3_dirty && ms_room;
   wire retry = looks && (s3_clash || (!usable && (s3_dirty || !ms_room)));
   wire [VPN_W-1:0] s3_vpn = s3_ax[VPN_L+:VPN_W];
-  wire [PA_W-13:0] s3_fn = hit_4k ? fn_4k : hit_2m ? {fn_2m, s3_vpn[8:0]} : {fn_1g, s3_vpn[17:0]};
+  // fn_4k is zero without a hit.
+  wire [PA_W-13:0] s3_fn = fn_4k | (hit_4k ? {(PA_W - 12) {1'b0}} : s3_big_fn);
 
-  assign touch = looks && usable;
+  assign touch = looks;
 
   fifo_reg #(
       .W(AX_W - VA_W + PA_W),
@@ -453,7 +498,7 @@ module dmmu_channel #(
     s4_id <= s3_ax[ID_W-1:0];
     s4_user <= s3_ax[USER_L+:28];
     s4_vpn <= s3_vpn;
-    s4_size <= hit_4k ? 2'd0 : hit_2m ? 2'd1 : 2'd2;
+    s4_size <= hit_4k ? 2'd0 : s3_big_size;
     s4_len <= s3_ax[LEN_L+:8];
     s4_probe <= s3_probe;
     s4_waits <= waits;
@@ -467,14 +512,12 @@ module dmmu_channel #(
       s4_miss <= 1'b0;
       s4_enter <= 1'b0;
       s4_leave <= 1'b0;
-      ev_hit <= 1'b0;
     end else begin
       s4_valid <= s3_valid;
       s4_issue <= issue;
       s4_miss <= miss;
       s4_enter <= s3_valid && s3_fresh && !issue;
       s4_leave <= s3_valid && !s3_fresh && (issue || s3_retire);
-      ev_hit <= looks && s3_fresh && usable && !s3_clash;
     end
   end
 
@@ -490,6 +533,7 @@ module dmmu_channel #(
   assign ms_vpn = s4_vpn;
   assign ms_requester = s4_user[27:20];
   assign ev_miss = s4_miss;
+  assign ev_hit = s4_valid && s4_fresh && (s4_issue || s4_waits);
   assign c_valid = s4_valid && s4_fresh;
   assign c_park = !s4_issue;
   assign ws_valid = leaves;
@@ -601,6 +645,7 @@ module dmmu_channel #(
   reg e_probe;
   reg e_kill;
   reg e_wake;
+  reg e_read;
   wire [3:0] e_old = bits[e_slot];
   // Once set, these two stay while the access sleeps.
   wire [3:0] rs_bits = bits[rs_slot];
@@ -633,14 +678,14 @@ module dmmu_channel #(
       e_wake  <= 1'b0;
     end else begin
       e_valid <= ea_valid;
-      e_wake  <= rs_valid && !s5_valid && !rs_err && rs_bits[HEAD] && rs_bits[DATA] && !r_hold && !lq_valid;
+      e_wake  <= rs_valid && !s5_valid && !rs_err && rs_bits[HEAD] && rs_bits[DATA];
     end
   end
 
   // ------------------------------------------------------------------ replays: queue, park RAM, s0
   // The RAM is read ahead of the queue for an access that the fault unit names.
   wire [AX_W-1:0] r_ax;
-  wire direct = e_wake && take;
+  wire direct = e_wake && e_read && take;
 
   // f: a head with something to do goes into its queue, unless it went straight to s0.
   reg f_push;
@@ -700,6 +745,7 @@ module dmmu_channel #(
       r_probe <= lq_probe;
       r_slot <= lq_slot;
     end
+    e_read <= !r_hold && !lq_valid;
     if (take) begin
       s0_retire <= r_valid && r_retire;
       s0_probe <= r_valid && r_probe;
@@ -717,8 +763,8 @@ module dmmu_channel #(
       turns <= 2'd0;
     end else begin
       if (!r_hold) r_valid <= lq_valid;
-      s0_replay <= take ? r_valid || e_wake : !s0_leaves;
-      s0_arrival <= !(take ? r_valid || e_wake : !s0_leaves);
+      s0_replay <= take ? r_valid || (e_wake && e_read) : !s0_leaves;
+      s0_arrival <= !(take ? r_valid || (e_wake && e_read) : !s0_leaves);
       gap <= gap ? !s0_leaves : turns == 2'd3 && s_axvalid;
       if ((gap && s0_leaves) || accept) turns <= 2'd0;
       else if (s0_replay && go && turns != 2'd3) turns <= turns + 2'd1;

@@ -182,6 +182,7 @@ module dmmu_core #(
   wire [VA_W-22:0] r_big_pn;
   wire [19:0] r_big_pasid;
   wire r_touch;
+  wire r_big_touch;
   wire r_ms_valid;
   wire [LOG_PARK-1:0] r_ms_slot;
   wire [19:0] r_ms_pasid;
@@ -220,6 +221,7 @@ module dmmu_core #(
   wire [VA_W-22:0] w_big_pn;
   wire [19:0] w_big_pasid;
   wire w_touch;
+  wire w_big_touch;
   wire w_ms_valid;
   wire [LOG_PARK-1:0] w_ms_slot;
   wire [19:0] w_ms_pasid;
@@ -433,6 +435,7 @@ module dmmu_core #(
       .big_pn(r_big_pn),
       .big_pasid(r_big_pasid),
       .touch(r_touch),
+      .big_touch(r_big_touch),
       .hit_4k(r_hit_4k),
       .allowed_4k(r_allowed_4k),
       .fn_4k(r_fn_4k),
@@ -564,6 +567,7 @@ module dmmu_core #(
       .big_pn(w_big_pn),
       .big_pasid(w_big_pasid),
       .touch(w_touch),
+      .big_touch(w_big_touch),
       .hit_4k(w_hit_4k),
       .allowed_4k(w_allowed_4k),
       .fn_4k(w_fn_4k),
@@ -783,7 +787,7 @@ module dmmu_core #(
       .r_hit(r_hit_2m),
       .r_allowed(r_allowed_2m),
       .r_fn(r_fn_2m),
-      .r_touch(r_touch),
+      .r_touch(r_big_touch),
       .w_rd_en(1'b1),
       .w_rd_row(w_row_2m),
       .w_cmp_pn(w_big_pn),
@@ -791,7 +795,7 @@ module dmmu_core #(
       .w_hit(w_hit_2m),
       .w_allowed(w_allowed_2m),
       .w_fn(w_fn_2m),
-      .w_touch(w_touch),
+      .w_touch(w_big_touch),
       .op_start(op_start[1]),
       .busy(op_busy[1]),
       .op_fill(op_fill),
@@ -829,7 +833,7 @@ module dmmu_core #(
       .r_hit(r_hit_1g),
       .r_allowed(r_allowed_1g),
       .r_fn(r_fn_1g),
-      .r_touch(r_touch),
+      .r_touch(r_big_touch),
       .w_rd_en(1'b1),
       .w_rd_row(w_row_1g),
       .w_cmp_pn(w_big_pn[VPN_W-10:9]),
@@ -837,7 +841,7 @@ module dmmu_core #(
       .w_hit(w_hit_1g),
       .w_allowed(w_allowed_1g),
       .w_fn(w_fn_1g),
-      .w_touch(w_touch),
+      .w_touch(w_big_touch),
       .op_start(op_start[2]),
       .busy(op_busy[2]),
       .op_fill(op_fill),

@@ -3,8 +3,9 @@
 `default_nettype none
 
 // One lookup port of a page-size class: its copy of the entries and of the referenced bits.
-// Latency: the row is addressed in s0 (RAW = 1: the words are registered behind the RAM, for block RAMs) or in s1 (RAW = 0),
-// compared with cmp_* in s2; hit, allowed and fn are there in s3. One lookup per cycle, none ever waits.
+// Latency: the row is addressed in s0. RAW = 1, for block RAMs: the words are registered behind the RAM, compared with cmp_* in
+// s2; hit, allowed and fn are there in s3. RAW = 0: compared in s1, there in s2. The stages below are named for RAW = 1. One
+// lookup per cycle, none ever waits.
 // A lookup that reads a row in the cycle of a write gets nothing that it may use: who looks up knows the rows written.
 module dmmu_tlb_port #(
     parameter WAYS = 4,
