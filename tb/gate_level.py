@@ -43,6 +43,8 @@ def netlist() -> tuple[Path, Path]:
     sizes = [f"chparam -set {NAMES.get(name, name)} {value} {CORE}" for name, value in SIZES.items()]
     script = [
         *sizes,
+        f"hierarchy -check -top {CORE}",
+        "setattr -unset ram_style */m:*",
         f"synth_xilinx -family xcup -noiopad -noclkbuf -nobram -flatten -top {CORE}",
         f"rename {CORE} {NETLIST}",
         "write_verilog -noattr -noexpr {out}/netlist.v",

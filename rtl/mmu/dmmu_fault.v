@@ -3,18 +3,18 @@
 `default_nettype none
 
 // Outstanding faults of both directions: one identifier for each {PASID, 4-KiB page}; later misses merge into it.
-// Open faults stand in lists, one for each value of a hash of the key. A miss that arrives in m is taken up in m + 1,
-// walks
-// its list from m + 2, is decided in m + 4 (one cycle later for each fault in the list after the first); its record
-// leaves
-// in m + 6. One miss in four cycles. The accesses that wait for a fault form a list too: an answer taken in u names
-// the first
-// in u + 1, the others one in two cycles. SEQ is given when the record is taken.
-// Invariants: an access that was pushed is named once; a fault that is found but no longer open makes the miss look
-// up again;
-// the access bits are frozen when the record is loaded, and an error ends the accesses of the strongest one; an
-// identifier
-// is free again when its accesses have been named and its record has been loaded or skipped.
+// Open faults stand in lists, one for each value of a hash of the key.
+// A miss that arrives in m is taken up in m + 1, walks its list from m + 2 and is decided in m + 4, one cycle later for
+// each fault in the list after the first; its record leaves in m + 6. One miss in four cycles.
+// The accesses that wait for a fault form a list too: an answer taken in u names the first in u + 1, the others one in two
+// cycles. SEQ is given when the record is taken.
+//
+// Invariants:
+// an access that was pushed is named once;
+// a fault that is found but no longer open makes the miss look up again;
+// the access bits are frozen when the record is loaded;
+// an error ends the accesses of the strongest one;
+// an identifier is free again when its accesses have been named and its record has been loaded or skipped;
 // fault_valid falls without fault_ready only when a detach forgets the fault in the register.
 module dmmu_fault #(
     parameter VPN_W = 36,

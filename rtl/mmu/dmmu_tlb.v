@@ -6,8 +6,8 @@
 // copy of the tags serves fills and invalidations, so that maintenance never takes a lookup's turn.
 // Maintenance: op_start (x0 of the first row) visits the rows of the pages op_lo to op_hi, all of them with op_many: one row a
 // cycle (SERIAL = 0), or one way a cycle with a single comparison (SERIAL = 1). busy is high from the cycle after op_start
-// until and with the last x0. the tags are read in x1,
-// compared in x3, the way is chosen in x4, and W = x0 + 5 (of the last way for a fill).
+// until and with the last x0. The tags are read in x1 and compared in x3, the way is chosen in x4, and the row is written in
+// W = x0 + 5 (of the last way for a fill).
 // op_* hold from op_start until the first cycle with neither op_start nor busy, and PASID, index and perm until W.
 // A fill is a visit of a single page, every second cycle; the next one comes when busy is low.
 // Invariant: the three copies hold the same valid tags; at most one way of a row matches a {PASID, page}. An entry belongs to
