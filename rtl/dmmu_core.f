@@ -6,6 +6,7 @@ lib/fifo.v
 lib/fifo_reg.v
 lib/pool.v
 lib/ram_1r1w.v
+lib/ram_banks.v
 lib/skid.v
 mmu/dmmu_tlb_port.v
 mmu/dmmu_tlb.v

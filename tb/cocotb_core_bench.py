@@ -10,10 +10,7 @@ from typing import Any
 import cocotb
 
 from sw_model.device_interface import Code
-from tb.env_core import PAGE, CoreEnv
-
-VA = 0x7F12_3456_7000
-PA = 0x0012_3450_0000
+from tb.env_core import PA, PAGE, VA, CoreEnv
 
 
 async def hits(env: CoreEnv, out: dict[str, Any]) -> None:

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cocotb
 from cocotb.triggers import gather
 
 from sw_model.device_interface import Code, Size
-from tb.env_core import DECERR, OKAY, PAGE, RW, CoreEnv, Host, R, W
+from tb.env_core import DECERR, OKAY, PA, PAGE, RW, VA, CoreEnv, Host, R, W, mapped
 
-VA = 0x7F12_3456_7000
-PA = 0x0012_3450_0000
 T = {"timeout_time": 400, "timeout_unit": "us"}
-
-
-async def mapped(dut: Any, pages: int = 16, pasid: int = 1, **mem: Any) -> CoreEnv:
-    """An environment with one PASID and a run of 4-KiB pages from VA to PA."""
-    env = await CoreEnv.make(dut, **mem)
-    env.attach(pasid)
-    env.fill(pasid, VA, PA, npages=pages)
-    await env.sync()
-    return env
 
 
 @cocotb.test(**T)

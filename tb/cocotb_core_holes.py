@@ -5,10 +5,8 @@ from __future__ import annotations
 import cocotb
 
 from sw_model.device_interface import Code, Size
-from tb.env_core import DECERR, OKAY, PAGE, CoreEnv, Host
+from tb.env_core import DECERR, OKAY, PA, PAGE, VA, CoreEnv, Host
 
-VA = 0x7F12_3456_7000
-PA = 0x0012_3450_0000
 T = {"timeout_time": 400, "timeout_unit": "us"}
 
 

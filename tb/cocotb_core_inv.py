@@ -7,21 +7,9 @@ from typing import Any
 import cocotb
 
 from sw_model.device_interface import CmdError, Code, Op, Size
-from tb.env_core import DECERR, OKAY, PAGE, RW, Cmd, CoreEnv, Host, R, W
+from tb.env_core import DECERR, OKAY, PA, PAGE, RW, VA, Cmd, CoreEnv, Host, R, W, mapped
 
-VA = 0x7F12_3456_7000
-PA = 0x0012_3450_0000
 T = {"timeout_time": 400, "timeout_unit": "us"}
-
-
-async def mapped(dut: Any, pages: int = 16, *pasids: int, **mem: Any) -> CoreEnv:
-    """PASIDs (default 1) with the same run of pages, each PASID in frames of its own."""
-    env = await CoreEnv.make(dut, **mem)
-    for i, p in enumerate(pasids or (1,)):
-        env.attach(p)
-        env.fill(p, VA, PA + (i << 32), npages=pages)
-    await env.sync()
-    return env
 
 
 def env_sets(dut: Any) -> int:

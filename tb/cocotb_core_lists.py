@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cocotb
 
 from sw_model.device_interface import Code, Size
-from tb.env_core import DECERR, OKAY, PAGE, CoreEnv, Host
+from tb.env_core import DECERR, OKAY, PA, PAGE, VA, Host, attached
 
-VA = 0x7F12_3456_7000
-PA = 0x0012_3450_0000
 T = {"timeout_time": 400, "timeout_unit": "us"}
-
-
-async def attached(dut: Any, *pasids: int, **mem: Any) -> CoreEnv:
-    env = await CoreEnv.make(dut, **mem)
-    env.attach(*(pasids or (1,)))
-    await env.sync()
-    return env
 
 
 @cocotb.test(**T)

@@ -42,6 +42,9 @@ PAGE = 4096
 PAGE_BYTES = {Size.P4K: 1 << 12, Size.P2M: 1 << 21, Size.P1G: 1 << 30}
 R, W, RW = 1, 2, 3
 OKAY, SLVERR, DECERR = 0, 2, 3
+# The page that tests use unless another is wanted, and its frame.
+VA = 0x7F12_3456_7000
+PA = 0x0012_3450_0000
 COUNTERS = [
     name.removesuffix("_LO")[4:]
     for name in di.Reg.__members__
@@ -1132,3 +1135,21 @@ class Host:
                 self.frame += 1
             self.env.fill(*key, self.map[key], self.perm(rec))
         self.env.respond(rec, code)
+
+
+async def attached(dut: Any, *pasids: int, **mem: Any) -> CoreEnv:
+    """An environment with PASIDs (default 1) attached and nothing mapped."""
+    env = await CoreEnv.make(dut, **mem)
+    env.attach(*(pasids or (1,)))
+    await env.sync()
+    return env
+
+
+async def mapped(dut: Any, pages: int = 16, *pasids: int, **mem: Any) -> CoreEnv:
+    """PASIDs (default 1) with the same run of 4-KiB pages from VA, each PASID in frames of its own."""
+    env = await CoreEnv.make(dut, **mem)
+    for i, pasid in enumerate(pasids or (1,)):
+        env.attach(pasid)
+        env.fill(pasid, VA, PA + (i << 32), npages=pages)
+    await env.sync()
+    return env

@@ -31,17 +31,22 @@ module fifo_reg #(
 
   (* ram_style = "distributed" *) reg [W-1:0] mem[0:(1<<LOG_DEPTH)-1];
   reg [LOG_DEPTH-1:0] wr_ptr;
+  reg [LOG_DEPTH-1:0] wr_next;
   reg [LOG_DEPTH-1:0] rd_ptr;
   reg [LOG_DEPTH-1:0] rd_next;
-  // Words stand in mem.
-  reg waiting;
+  // The word of the cycle before stays in mem; wr_ptr passes it a cycle late, so that in_valid reaches two registers only.
+  reg pushed;
+  // Words stood in mem before it.
+  reg some;
 
+  wire [LOG_DEPTH-1:0] wr_at = pushed ? wr_next : wr_ptr;
+  wire waiting = some || pushed;
   wire load = !out_valid || out_ready;
   wire direct = load && !waiting;
 
-  // The word at wr_ptr counts only when wr_ptr moves.
+  // The word at wr_at counts only when it is passed.
   always @(posedge clk) begin
-    mem[wr_ptr] <= in_data;
+    mem[wr_at] <= in_data;
     if (load) out_data <= waiting ? mem[rd_ptr] : in_data;
   end
 
@@ -49,16 +54,20 @@ module fifo_reg #(
     if (rst) begin
       out_valid <= 1'b0;
       wr_ptr <= {LOG_DEPTH{1'b0}};
+      wr_next <= ONE;
       rd_ptr <= {LOG_DEPTH{1'b0}};
       rd_next <= ONE;
-      waiting <= 1'b0;
+      pushed <= 1'b0;
+      some <= 1'b0;
     end else begin
-      if (in_valid && !direct) wr_ptr <= wr_ptr + ONE;
+      wr_ptr <= wr_at;
+      wr_next <= wr_at + ONE;
       if (load && waiting) begin
         rd_ptr  <= rd_next;
         rd_next <= rd_next + ONE;
       end
-      waiting <= (in_valid && !direct) || (waiting && !(load && wr_ptr == rd_next));
+      pushed <= in_valid && !direct;
+      some <= waiting && !(load && (pushed ? wr_next == rd_next : wr_ptr == rd_next));
       if (load) out_valid <= waiting || in_valid;
     end
   end

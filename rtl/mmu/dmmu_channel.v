@@ -58,7 +58,7 @@ module dmmu_channel #(
     output wire m_axvalid,
     input wire m_axready,
 
-    // caches: rows (s0), compare side and result (4K in s2 and s3, larger pages in s1 and s2)
+    // caches: rows (s0), compare sides (s1), result (4K in s3, larger pages in s2)
     output wire [LOG_SETS_4K-1:0] row_4k,
     output wire [LOG_SETS_2M-1:0] row_2m,
     output wire [LOG_SETS_1G-1:0] row_1g,
@@ -252,7 +252,9 @@ module dmmu_channel #(
     end
   end
 
-  // Places on the bus side (counted late, so two are kept back) and in the tracker (exact).
+  // Places on the bus side, counted late and half of them kept back for that, and in the tracker: what it gives back comes a
+  // cycle late.
+  reg s1_valid;
   wire s4_drop;
   reg bus_left;
   reg [LOG_BUS:0] bus_used;
@@ -280,7 +282,7 @@ module dmmu_channel #(
       go <= !trk_next[LOG_TRACK] && bus_used < {2'b01, {(LOG_BUS - 1) {1'b0}}} && !crowded;
       open <= enable && (WRITE == 0 || cr_next);
       bus_left <= m_axvalid && m_axready;
-      bus_used <= bus_used + {{LOG_BUS{1'b0}}, launch} - {{LOG_BUS{1'b0}}, s4_drop} - {{LOG_BUS{1'b0}}, bus_left};
+      bus_used <= bus_used + {{LOG_BUS{1'b0}}, s1_valid} - {{LOG_BUS{1'b0}}, s4_drop} - {{LOG_BUS{1'b0}}, bus_left};
       trk_used <= trk_next;
     end
   end
@@ -292,7 +294,6 @@ module dmmu_channel #(
   end
 
   // ------------------------------------------------------------------ s1: rows are read
-  reg s1_valid;
   reg s1_fresh;
   reg s1_retire;
   reg s1_probe;
@@ -309,13 +310,19 @@ module dmmu_channel #(
   assign big_pn = s1_ax[VPN_L+9+:VPN_W-9];
   assign big_pasid = s1_ax[USER_L+:20];
 
+  // A copy for the 4K cache, inverted so that synthesis keeps it: the other one leads all over the place.
+  wire [AX_W-1:0] s0_next = s0_replay ? s0_ax : port_ax;
+  reg [19+VPN_W:0] s1_not;
+  assign {cmp_pasid, cmp_vpn} = ~s1_not;
+
   always @(posedge clk) begin
     s1_fresh <= !s0_replay;
     s1_retire <= s0_replay && s0_retire;
     s1_probe <= s0_replay && s0_probe;
     s1_high <= !s0_replay && s_axaddr[63:VA_W] != {(64 - VA_W) {1'b0}};
     s1_slot <= s0_replay ? s0_slot : slot_index;
-    s1_ax <= s0_replay ? s0_ax : port_ax;
+    s1_ax <= s0_next;
+    s1_not <= ~{s0_next[USER_L+:20], s0_next[VPN_L+:VPN_W]};
     before_4k <= wr_4k;
     before_big <= wr_big;
     before_row <= wr_row;
@@ -324,20 +331,6 @@ module dmmu_channel #(
   always @(posedge clk) begin
     if (rst) s1_valid <= 1'b0;
     else s1_valid <= launch;
-  end
-
-  // Every access is kept from here on; only a parked one is read again.
-  wire s1_keep = s1_valid && s1_fresh;
-  (* ram_style = "distributed" *) reg [19:0] pasids[0:PARK-1];
-  (* ram_style = "distributed" *) reg [ID_W-1:0] ids[0:PARK-1];
-  (* ram_style = "distributed" *) reg [ID_W+7:0] ends[0:PARK-1];
-
-  always @(posedge clk) begin
-    if (s1_keep) begin
-      pasids[s1_slot] <= s1_ax[USER_L+:20];
-      ids[s1_slot] <= s1_ax[ID_W-1:0];
-      ends[s1_slot] <= {s1_len, s1_ax[ID_W-1:0]};
-    end
   end
 
   // ------------------------------------------------------------------ s2: compare
@@ -352,12 +345,11 @@ module dmmu_channel #(
   reg [AX_W-1:0] s2_ax;
   reg [14:0] s2_span;
   reg [11:0] s2_base;
+  reg s2_keep;
   wire [ID_W-1:0] s2_id = s2_ax[ID_W-1:0];
   wire [1:0] s2_burst = s2_ax[BURST_L+:2];
   wire [LOG_SETS_4K-1:0] s2_row = s2_ax[VPN_L+:LOG_SETS_4K] ^ s2_ax[USER_L+:LOG_SETS_4K];
 
-  assign cmp_vpn = s2_ax[VPN_L+:VPN_W];
-  assign cmp_pasid = s2_ax[USER_L+:20];
   assign big_touch = s2_valid && !s2_retire;
 
   always @(posedge clk) begin
@@ -378,6 +370,20 @@ module dmmu_channel #(
   always @(posedge clk) begin
     if (rst) s2_valid <= 1'b0;
     else s2_valid <= s1_valid;
+  end
+
+  // Every access is kept from here on; only a parked one is read again.
+  (* ram_style = "distributed" *) reg [19:0] pasids[0:PARK-1];
+  (* ram_style = "distributed" *) reg [ID_W-1:0] ids[0:PARK-1];
+  (* ram_style = "distributed" *) reg [ID_W+7:0] ends[0:PARK-1];
+
+  always @(posedge clk) begin
+    s2_keep <= s1_valid && s1_fresh;
+    if (s2_keep) begin
+      pasids[s2_slot] <= s2_ax[USER_L+:20];
+      ids[s2_slot] <= s2_id;
+      ends[s2_slot] <= {s2_ax[LEN_L+:8], s2_id};
+    end
   end
 
   // A burst that leaves its page: the last byte of an incrementing burst lies beyond the page, or a wrap is too long.
@@ -406,13 +412,19 @@ module dmmu_channel #(
   reg s3_free;
   reg [LOG_PARK-1:0] s3_slot;
   reg [AX_W-1:0] s3_ax;
+  // Of its ID, as it stands before s4: read in s1.
+  reg [LOG_PARK:0] s3_tail;
   reg s4_enter;
   reg s4_leave;
   reg [ID_W-1:0] s4_id;
-  wire [LOG_PARK:0] s2_tail = id_tail[s2_id];
-  wire unused_tail = &{1'b0, s2_tail[LOG_PARK-1:0]};
+  wire s4_empties;
+  wire s4_lists = s4_enter || s4_empties;
+  wire [LOG_PARK:0] s4_list = {s4_enter, s4_slot};
+  wire [ID_W-1:0] s1_id = s1_ax[ID_W-1:0];
+  reg [LOG_PARK:0] s2_tail;
+  wire s2_under = s4_id == s2_id;
   wire s2_bad = s2_fresh && (s2_high || s2_cross);
-  wire s2_holds = s2_probe || (s2_fresh && (s2_tail[LOG_PARK] || (s4_enter && s4_id == s2_id)));
+  wire s2_holds = s2_probe || (s2_fresh && (s2_tail[LOG_PARK] || (s4_enter && s2_under)));
 
   always @(posedge clk) begin
     s3_fresh <= s2_fresh;
@@ -423,11 +435,13 @@ module dmmu_channel #(
     s3_dirty <= s2_clash || s2_dirty || wr_big || (wr_4k && wr_row == s2_row);
     s3_slot <= s2_slot;
     s3_ax <= s2_ax;
+    s2_tail <= (s4_lists && s4_id == s1_id) ? s4_list : id_tail[s1_id];
+    s3_tail <= (s4_lists && s2_under) ? s4_list : s2_tail;
     // Accesses of the ID are parked: in the lists, or entering them (from s4 now, or from s3 in the next cycle).
     s3_held <= s2_holds;
     s3_after <= s2_id == s3_ax[ID_W-1:0];
     s3_next <= s2_fresh && s2_id == s3_ax[ID_W-1:0];
-    s3_free <= s2_valid && !s2_retire && !s2_clash && !s2_holds && !s2_bad && !rst;
+    s3_free <= s2_valid && !s2_retire && !s2_clash && !s2_bad && !rst;
   end
 
   always @(posedge clk) begin
@@ -450,7 +464,7 @@ module dmmu_channel #(
   // A probe stays behind, and so does an arrival whose ID has parked accesses.
   wire behind = s3_held || (s3_next && s4_enter);
   wire looks = s3_valid && !s3_retire && !s3_bad;
-  wire issue = s3_free && usable && !(s3_next && s4_enter);
+  wire issue = s3_free && !s3_held && usable && !(s3_next && s4_enter);
   wire waits = looks && usable && behind && !s3_clash;
   wire miss = looks && !usable && !s3_dirty && ms_room;
   wire retry = looks && (s3_clash || (!usable && (s3_dirty || !ms_room)));
@@ -545,8 +559,7 @@ module dmmu_channel #(
   reg s4_busy;
   reg s4_last;
   reg [LOG_PARK-1:0] s4_tail;
-  wire [LOG_PARK:0] s3_tail = id_tail[s3_ax[ID_W-1:0]];
-  wire s4_empties = s4_leave && s4_last;
+  assign s4_empties = s4_leave && s4_last;
   wire [LOG_PARK-1:0] s4_next = next[s4_slot];
 
   always @(posedge clk) begin
@@ -559,15 +572,16 @@ module dmmu_channel #(
   wire [LOG_PARK-1:0] parked_at = clearing ? clear_at[LOG_PARK-1:0] : s4_slot;
 
   always @(posedge clk) begin
-    if (clearing || s4_enter || s4_empties) id_tail[tail_at] <= {!clearing && s4_enter, s4_slot};
+    if (clearing || s4_lists) id_tail[tail_at] <= {!clearing && s4_enter, s4_slot};
     if (clearing || s4_enter || s4_leave) parked[parked_at] <= !clearing && s4_enter;
-    if ((s4_enter && !s4_busy) || s4_leave) id_head[s4_id] <= s4_enter ? s4_slot : s4_next;
     if (s4_enter && s4_busy) next[s4_tail] <= s4_slot;
   end
 
   // ------------------------------------------------------------------ what happens to a slot: s5 first, then who waits
   // s5: an access enters, misses again, looks up again, or is found by its probe; or the one behind a leaver becomes head.
   reg s5_valid;
+  reg s5_head;
+  reg [ID_W-1:0] s5_id;
   reg [LOG_PARK-1:0] s5_slot;
   reg [3:0] s5_set;
   reg [3:0] s5_clear;
@@ -575,7 +589,10 @@ module dmmu_channel #(
   reg s5_probe;
 
   always @(posedge clk) begin
+    s5_head <= (s4_enter && !s4_busy) || s4_leave;
+    s5_id <= s4_id;
     s5_slot <= s4_leave ? s4_next : s4_slot;
+    if (s5_head) id_head[s5_id] <= s5_slot;
     s5_probe <= s4_retry && (s4_fresh || s4_probe);
     s5_push <= !(s4_retry && s4_probe);
     s5_set <= 4'd0;
@@ -632,7 +649,6 @@ module dmmu_channel #(
   reg gap;
   wire s0_leaves = !s0_replay || go;
   wire take = s0_leaves && !gap;
-  wire r_hold = r_valid && !take;
 
   // ------------------------------------------------------------------ e: the slot's bits
   (* ram_style = "distributed" *) reg [3:0] bits[0:PARK-1];
@@ -683,7 +699,7 @@ module dmmu_channel #(
   end
 
   // ------------------------------------------------------------------ replays: queue, park RAM, s0
-  // The RAM is read ahead of the queue for an access that the fault unit names.
+  // One replay in two cycles. The RAM is read ahead of the queue for an access that the fault unit names.
   wire [AX_W-1:0] r_ax;
   wire direct = e_wake && e_read && take;
 
@@ -721,7 +737,7 @@ module dmmu_channel #(
       .in_valid((f_able && f_bits[1:0] == 2'd1) || f_retire || f_probe),
       .in_data({f_probe, f_retire, f_slot}),
       .out_valid(lq_valid),
-      .out_ready(!r_hold),
+      .out_ready(!r_valid),
       .out_data({lq_probe, lq_retire, lq_slot})
   );
 
@@ -731,21 +747,21 @@ module dmmu_channel #(
       .OLD(0)
   ) park (
       .clk(clk),
-      .wr_en(s1_keep),
-      .wr_addr(s1_slot),
-      .wr_data(s1_ax),
-      .rd_en(!r_hold),
+      .wr_en(s2_keep),
+      .wr_addr(s2_slot),
+      .wr_data(s2_ax),
+      .rd_en(!r_valid),
       .rd_addr(lq_valid ? lq_slot : rs_slot),
       .rd_data(r_ax)
   );
 
   always @(posedge clk) begin
-    if (!r_hold) begin
+    if (!r_valid) begin
       r_retire <= lq_retire;
       r_probe <= lq_probe;
       r_slot <= lq_slot;
     end
-    e_read <= !r_hold && !lq_valid;
+    e_read <= !r_valid && !lq_valid;
     if (take) begin
       s0_retire <= r_valid && r_retire;
       s0_probe <= r_valid && r_probe;
@@ -762,7 +778,7 @@ module dmmu_channel #(
       gap <= 1'b0;
       turns <= 2'd0;
     end else begin
-      if (!r_hold) r_valid <= lq_valid;
+      r_valid <= r_valid ? !take : lq_valid;
       s0_replay <= take ? r_valid || (e_wake && e_read) : !s0_leaves;
       s0_arrival <= !(take ? r_valid || (e_wake && e_read) : !s0_leaves);
       gap <= gap ? !s0_leaves : turns == 2'd3 && s_axvalid;
@@ -775,9 +791,10 @@ module dmmu_channel #(
   localparam [2:0] U_IDLE = 3'd0;
   localparam [2:0] U_READ = 3'd1;
   localparam [2:0] U_ASK = 3'd2;
-  localparam [2:0] U_TELL = 3'd3;
-  localparam [2:0] U_SEND = 3'd4;
-  localparam [2:0] U_HAND = 3'd5;
+  localparam [2:0] U_WAIT = 3'd3;
+  localparam [2:0] U_TELL = 3'd4;
+  localparam [2:0] U_SEND = 3'd5;
+  localparam [2:0] U_HAND = 3'd6;
 
   reg [2:0] u_state;
   reg [ID_W-1:0] u_id;
@@ -824,7 +841,8 @@ module dmmu_channel #(
       case (u_state)
         U_IDLE: if (eq_valid) u_state <= U_READ;
         U_READ: u_state <= U_ASK;
-        U_ASK: u_state <= U_TELL;
+        U_ASK: u_state <= U_WAIT;
+        U_WAIT: u_state <= U_TELL;
         U_TELL: begin
           // Accesses of the ID are on the bus side: their responses come first.
           u_state <= trk_query_busy ? U_HAND : U_SEND;
@@ -873,6 +891,7 @@ module dmmu_channel #(
   reg x_match;
   reg x_moved;
   reg x_waits;
+  reg [LOG_PARK-1:0] x_head;
   wire x_held = f_bits[HEAD] || f_bits[1:0] == 2'd0;
   wire x_end = x_slot == {LOG_PARK{1'b1}};
 
@@ -881,8 +900,9 @@ module dmmu_channel #(
     x_id <= ids[x_slot];
     x_parked <= parked[x_slot];
     x_match <= x_parked && x_pasid == kill_pasid;
-    x_moved <= id_head[x_id] != x_at;
-    x_at <= (x_state == X_TEST) ? x_slot : (x_state == X_KILLED) ? id_head[x_id] : x_at;
+    x_head <= id_head[x_id];
+    x_moved <= x_head != x_at;
+    x_at <= (x_state == X_TEST) ? x_slot : (x_state == X_KILLED) ? x_head : x_at;
   end
 
   always @(posedge clk) begin

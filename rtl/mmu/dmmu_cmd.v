@@ -43,10 +43,9 @@ module dmmu_cmd #(
 
     // faults: answers
     output wire [7:0] rsp_rd_id,
+    output wire [31:0] rsp_rd_seq,
     output reg rsp_valid,
     input wire rsp_ready,
-    output wire [7:0] rsp_id,
-    output wire [31:0] rsp_seq,
     output wire rsp_error,
     output wire rsp_decerr,
 
@@ -101,38 +100,67 @@ module dmmu_cmd #(
   assign cmd_ready = ready && up;
   wire accept = cmd_valid && cmd_ready;
 
-  // The count and the sequence number share bits: the first is zero again in the second cycle, the second stays.
+  // d_count is zero again in the second cycle.
   reg [191:0] d;
   reg [51:0] d_count;
-  reg [39:0] d_answer;
   reg [15:0] d_index;
+  // Parts of the words that are not zero: reserved ones, and the digits of the addresses below and above them.
   reg d_upper;
+  reg d_va_low;
+  reg d_pa_low;
+  reg d_mid;
+  reg d_high;
+  reg d_va_beyond;
+  reg d_pa_beyond;
   reg d_quick;
+  reg d_fill;
+  reg d_range;
+  reg d_all;
+  reg d_pasids;
+  reg d_attach;
+  reg d_detach;
+  reg d_respond;
+  reg d_fence;
   reg d_2m;
   reg d_1g;
 
-  wire [15:0] cmd_flags = {cmd_data[`SVM_CMD_FLAGS_F], cmd_data[`SVM_CMD_OP_F]};
+  wire [7:0] cmd_op = cmd_data[`SVM_CMD_OP_F];
+  wire [7:0] cmd_flags = cmd_data[`SVM_CMD_FLAGS_F];
+  wire [63:0] cmd_va = cmd_data[`SVM_CMD_VA_F];
+  wire [63:0] cmd_pa = cmd_data[`SVM_CMD_PA_F];
   wire [3:0] cmd_code = cmd_data[`SVM_CMD_CODE_F];
-  wire cmd_answer = cmd_flags[15:9] == 7'd0 && cmd_flags[7:0] == `SVM_OP_RESPOND && cmd_data[63:60] == 4'd0
+  wire cmd_answer = cmd_flags[7:1] == 7'd0 && cmd_op == `SVM_OP_RESPOND && cmd_data[63:60] == 4'd0
       && cmd_data[255:244] == 12'd0
       && (cmd_code == `SVM_CODE_SUCCESS || cmd_code == `SVM_CODE_INVALID || cmd_code == `SVM_CODE_FAILURE);
 
   always @(posedge clk) begin
     if (ready) begin
       d <= cmd_data[191:0];
-      d_answer <= cmd_data[231:192];
       d_index <= cmd_index;
       d_upper <= cmd_data[255:244] != 12'd0;
-      d_quick <= cmd_answer && !cmd_flags[8];
-      d_2m <= cmd_flags[7:0] == `SVM_OP_FILL && cmd_data[`SVM_CMD_SIZE_F] == 2'd1;
-      d_1g <= cmd_flags[7:0] == `SVM_OP_FILL && cmd_data[`SVM_CMD_SIZE_F] == 2'd2;
+      d_va_low <= cmd_va[11:0] != 12'd0;
+      d_pa_low <= cmd_pa[11:0] != 12'd0;
+      d_mid <= cmd_va[20:12] != 9'd0 || cmd_pa[20:12] != 9'd0;
+      d_high <= cmd_va[29:21] != 9'd0 || cmd_pa[29:21] != 9'd0;
+      d_va_beyond <= cmd_va[63:VA_W] != {(64 - VA_W) {1'b0}};
+      d_pa_beyond <= (cmd_pa >> PA_W) != 64'd0;
+      d_quick <= cmd_answer && !cmd_flags[0];
+      d_fill <= cmd_op == `SVM_OP_FILL;
+      d_range <= cmd_op == `SVM_OP_INVALIDATE;
+      d_all <= cmd_op == `SVM_OP_INVALIDATE_ALL;
+      d_pasids <= cmd_op == `SVM_OP_INVALIDATE_PASID;
+      d_attach <= cmd_op == `SVM_OP_ATTACH;
+      d_detach <= cmd_op == `SVM_OP_DETACH;
+      d_respond <= cmd_op == `SVM_OP_RESPOND;
+      d_fence <= cmd_op == `SVM_OP_FENCE;
+      d_2m <= cmd_op == `SVM_OP_FILL && cmd_data[`SVM_CMD_SIZE_F] == 2'd1;
+      d_1g <= cmd_op == `SVM_OP_FILL && cmd_data[`SVM_CMD_SIZE_F] == 2'd2;
     end
     d_count <= ready ? cmd_data[`SVM_CMD_NPAGES_F] : 52'd0;
   end
 
   assign rsp_rd_id = cmd_data[`SVM_CMD_FAULT_F];
-  assign rsp_id = d_answer[39:32];
-  assign rsp_seq = d_answer[31:0];
+  assign rsp_rd_seq = cmd_data[`SVM_CMD_SEQ_F];
   assign rsp_error = d[59:56] != `SVM_CODE_SUCCESS;
   assign rsp_decerr = d[59];
 
@@ -142,12 +170,8 @@ module dmmu_cmd #(
   wire [63:0] d_va = d[`SVM_CMD_VA_F];
   wire [63:0] d_pa = d[`SVM_CMD_PA_F];
   wire [19:0] d_pasid = d[`SVM_CMD_PASID_F];
-  wire d_fill = d_op == `SVM_OP_FILL;
-  wire d_range = d_op == `SVM_OP_INVALIDATE;
-  wire d_all = d_op == `SVM_OP_INVALIDATE_ALL;
-  wire d_attach = d_op == `SVM_OP_ATTACH;
-  wire d_detach = d_op == `SVM_OP_DETACH;
-  wire d_inv = d_range || d_all || d_detach || d_op == `SVM_OP_INVALIDATE_PASID;
+  wire unused_address = &{1'b0, cmd_va, cmd_pa, d_va, d_pa};
+  wire d_inv = d_range || d_all || d_detach || d_pasids;
 
   // ------------------------------------------------------------------ phases
   // p1: decode; p_shift: count in 4K pages; p2: add; p3: decide.
@@ -195,9 +219,6 @@ module dmmu_cmd #(
   reg e_beyond;
   reg [2:0] e_caches;
   wire d_pages = d_fill || d_range;
-  wire d_low0 = d_va[11:0] != 12'd0 || (d_fill && d_pa[11:0] != 12'd0);
-  wire d_low1 = d_va[20:12] != 9'd0 || d_pa[20:12] != 9'd0;
-  wire d_low2 = d_va[29:21] != 9'd0 || d_pa[29:21] != 9'd0;
 
   always @(posedge clk) begin
     e_fill <= d_fill;
@@ -207,14 +228,14 @@ module dmmu_cmd #(
     e_detach <= d_detach;
     e_inv <= d_inv;
     e_pages <= d_pages;
-    e_bad_op <= !(d_fill || d_op == `SVM_OP_RESPOND || d_inv || d_attach || d_op == `SVM_OP_FENCE);
+    e_bad_op <= !(d_fill || d_respond || d_inv || d_attach || d_fence);
     e_reserved <= d[15:9] != 7'd0 || d[63:60] != 4'd0 || d_upper;
-    e_misaligned <= d_pages && (d_low0 || ((d_2m || d_1g) && d_low1) || (d_1g && d_low2));
+    e_misaligned <= (d_pages && d_va_low) || (d_fill && d_pa_low) || ((d_2m || d_1g) && d_mid) || (d_1g && d_high);
     e_size <= d_fill && d_size == 2'd3;
     e_perm <= d_fill && d[`SVM_CMD_PERM_F] == 2'd0;
-    e_code <= d_op == `SVM_OP_RESPOND && d_code != `SVM_CODE_SUCCESS && d_code != `SVM_CODE_INVALID
+    e_code <= d_respond && d_code != `SVM_CODE_SUCCESS && d_code != `SVM_CODE_INVALID
         && d_code != `SVM_CODE_FAILURE;
-    e_beyond <= d_va[63:VA_W] != {(64 - VA_W) {1'b0}} || (d_fill && (d_pa >> PA_W) != 64'd0);
+    e_beyond <= d_va_beyond || (d_fill && d_pa_beyond);
     e_caches <= d_fill ? 3'b001 << d_size : 3'b111;
   end
 
@@ -270,8 +291,8 @@ module dmmu_cmd #(
     else if (p1 || e_fill) s_lo <= va_page[VPN_W-1:0];
     s_hi <= e_pages ? va_page[VPN_W-1:0] : {VPN_W{1'b1}};
     s_fn <= pa_page[FN_W-1:0];
-    va_over <= va_page[VPN_W];
-    pa_over <= pa_page[FN_W];
+    va_over <= e_pages && va_page[VPN_W];
+    pa_over <= e_fill && pa_page[FN_W];
   end
 
   // ------------------------------------------------------------------ attach table: a row of bits for each value of a digit
@@ -345,16 +366,23 @@ module dmmu_cmd #(
   reg x_many;
   reg x_first;
   reg x_any;
+  reg x_bad;
+  reg x_walks;
   reg [2:0] x_code;
   reg x_missing;
   reg x_count;
   reg x_wait;
   reg x_late;
-  wire over = x_count || (e_pages && (x_none || va_over || (e_fill && pa_over)));
-  wire bad = x_any || x_missing || over;
+  wire over = x_count || x_none || va_over || pa_over;
+  wire bad = x_bad || x_missing || x_none || va_over || pa_over;
   wire [3:0] error = (over && !x_first) ? 4'd4 : (x_missing && !x_any) ? {3'b100, e_attach} : {1'b0, x_code};
   wire [2:0] form_code = e_bad_op ? 3'd1 : e_reserved ? 3'd2 : e_misaligned ? 3'd3
       : e_size ? 3'd5 : e_perm ? 3'd6 : e_code ? 3'd7 : 3'd0;
+
+  wire more_high = more_over || more[51:VPN_W] != {(52 - VPN_W) {1'b0}};
+  // No entry of the attach table, or none left.
+  wire missing = (e_fill || e_detach || (e_attach && att_full)) && !attached;
+  wire too_many = e_pages && (e_beyond || more_high || (e_fill && pa_beyond));
 
   reg run;
   reg run_was;
@@ -362,23 +390,25 @@ module dmmu_cmd #(
   always @(posedge clk) begin
     x_attached <= attached;
     x_position <= e_position;
-    if (p1_was) x_none <= more_none;
+    if (p1_was) x_none <= e_pages && more_none;
     x_many <= !e_fill && (!e_range || more[51:LOG_ONCE] != {(52 - LOG_ONCE) {1'b0}});
     x_late <= e_fill || e_attach || e_detach;
     x_first <= e_bad_op || e_reserved || e_misaligned;
     x_code <= form_code;
     x_any <= form_code != 3'd0;
-    // No entry of the attach table, or none left.
-    x_missing <= (e_fill || e_detach || (e_attach && att_full)) && !attached;
-    x_count <= e_pages && (e_beyond || more_over || more[51:VPN_W] != {(52 - VPN_W) {1'b0}} || (e_fill && pa_beyond));
+    x_missing <= missing;
+    x_count <= too_many;
+    x_bad <= form_code != 3'd0 || too_many;
+    x_walks <= e_fill || e_all || (e_inv && attached);
     // A fill reads its row behind the writes of an invalidation; a detach waits for the end of the one before.
     x_wait <= (e_fill && (run || run_was)) || (e_detach && !(kill_clear_r && kill_clear_w));
     run_was <= run;
   end
 
   // ------------------------------------------------------------------ run
-  // Behind this step: pages to fill, or the accesses of a detached PASID.
+  // Behind this step: pages to fill (c_more), or the accesses of a detached PASID (c_ended).
   reg c_more;
+  reg c_ended;
   reg c_next;
   reg c_push;
   reg c_late;
@@ -398,8 +428,7 @@ module dmmu_cmd #(
   wire idle = op_busy == 3'b000;
   wire room = !dq_valid;
   assign leave = p3 && !x_wait && !run;
-  wire ran = run && !c_more && op_start == 3'b000 && idle && (!c_push || room);
-  wire walks = e_fill || e_all || (e_inv && x_attached);
+  wire ran = run && !c_more && !c_ended && op_start == 3'b000 && idle && (!c_push || room);
   // The next command may come while one row is visited.
   wire early = bad || !(x_late || (e_inv && (x_many || !more_none)));
   wire killed = kill_wait && kill_marked_r && kill_marked_w && room;
@@ -463,6 +492,7 @@ module dmmu_cmd #(
       op_start <= 3'b000;
       run <= 1'b1;
       c_more <= 1'b0;
+      c_ended <= 1'b0;
       c_next <= 1'b0;
       step <= 1'b0;
       c_late <= 1'b0;
@@ -479,15 +509,17 @@ module dmmu_cmd #(
     end else begin
       late_ready <= (ran && c_late) || killed;
       ready <= (ready && !accept) || (rsp_valid && rsp_ready && d_quick) || (leave && early) || late_ready;
-      op_start <= (leave && walks && !bad) ? e_caches : step ? c_caches : 3'b000;
+      op_start <= (leave && x_walks && !bad) ? e_caches : step ? c_caches : 3'b000;
       run <= leave || (run && !(ran && !c_detach) && !killed);
       if (!run) begin
         c_more  <= leave && e_fill && !bad && !more_none;
         c_late   <= !early && !e_detach;
         c_detach <= e_detach && !bad;
         c_push   <= bad || d[8] || e_inv;
-      end else if (step) c_more <= !more_none;
-      else if (ran && c_detach) c_more <= 1'b1;
+      end else if (step) begin
+        c_more <= !more_none;
+      end
+      c_ended <= run && (c_ended || (ran && c_detach));
       // A page of 4K in the cycle after the last but one, otherwise when the cache is done.
       step <= (c_more && FAST && op_start[0]) || (c_next && idle);
       c_next <= (c_more && ((op_start[0] && !FAST) || op_start[1] || op_start[2])) || (c_next && !idle);

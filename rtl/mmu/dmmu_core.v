@@ -290,7 +290,8 @@ module dmmu_core #(
   wire [19:0] att_pasid;
   wire r_rs_valid;
   wire w_rs_valid;
-  wire [LOG_PARK-1:0] rs_slot;
+  wire [LOG_PARK-1:0] r_rs_slot;
+  wire [LOG_PARK-1:0] w_rs_slot;
   wire rs_err;
   wire rs_decerr;
   wire rsp_ready;
@@ -313,8 +314,7 @@ module dmmu_core #(
   wire [1:0] op_perm;
   wire [7:0] rsp_rd_id;
   wire rsp_valid;
-  wire [7:0] rsp_id;
-  wire [31:0] rsp_seq;
+  wire [31:0] rsp_rd_seq;
   wire rsp_error;
   wire rsp_decerr;
   wire det_start;
@@ -455,7 +455,7 @@ module dmmu_core #(
       .ms_requester(r_ms_requester),
       .rs_valid(r_rs_valid),
       .rs_ready(r_rs_ready),
-      .rs_slot(rs_slot),
+      .rs_slot(r_rs_slot),
       .rs_err(rs_err),
       .rs_decerr(rs_decerr),
       .trk_issue(r_trk_issue),
@@ -587,7 +587,7 @@ module dmmu_core #(
       .ms_requester(w_ms_requester),
       .rs_valid(w_rs_valid),
       .rs_ready(w_rs_ready),
-      .rs_slot(rs_slot),
+      .rs_slot(w_rs_slot),
       .rs_err(rs_err),
       .rs_decerr(rs_decerr),
       .trk_issue(w_trk_issue),
@@ -893,14 +893,14 @@ module dmmu_core #(
       .r_rs_ready(r_rs_ready),
       .w_rs_valid(w_rs_valid),
       .w_rs_ready(w_rs_ready),
-      .rs_slot(rs_slot),
+      .r_rs_slot(r_rs_slot),
+      .w_rs_slot(w_rs_slot),
       .rs_err(rs_err),
       .rs_decerr(rs_decerr),
       .rsp_rd_id(rsp_rd_id),
+      .rsp_rd_seq(rsp_rd_seq),
       .rsp_valid(rsp_valid),
       .rsp_ready(rsp_ready),
-      .rsp_id(rsp_id),
-      .rsp_seq(rsp_seq),
       .rsp_error(rsp_error),
       .rsp_decerr(rsp_decerr),
       .det_start(det_start),
@@ -945,10 +945,9 @@ module dmmu_core #(
       .op_fn(op_fn),
       .op_perm(op_perm),
       .rsp_rd_id(rsp_rd_id),
+      .rsp_rd_seq(rsp_rd_seq),
       .rsp_valid(rsp_valid),
       .rsp_ready(rsp_ready),
-      .rsp_id(rsp_id),
-      .rsp_seq(rsp_seq),
       .rsp_error(rsp_error),
       .rsp_decerr(rsp_decerr),
       .det_start(det_start),

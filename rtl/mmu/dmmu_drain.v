@@ -176,10 +176,13 @@ module dmmu_drain #(
 
   // ------------------------------------------------------------------ completion
   wire unmarked = over && !r_marked && !w_marked;
-  wire waited = ((r_idle && w_idle) || unmarked) && (kill_clear || !h_detach);
+  // A cycle late: what is sent on in between is behind the effect, and a detach starts long before it is handed over.
+  reg quiet;
+  reg killed;
+  wire waited = (quiet || unmarked) && (killed || !h_detach);
   wire room = !h_reports || !event_valid;
   wire done = !load && room && (waited || !h_wait);
-  reg done_wait;
+  reg [1:0] done_wait;
 
   // What a completion in this cycle reports, as long as no event is there.
   reg [31:0] e_cycle;
@@ -205,6 +208,8 @@ module dmmu_drain #(
 
   always @(posedge clk) begin
     cycle_q <= cycle;
+    quiet <= r_idle && w_idle;
+    killed <= kill_clear;
     if (!event_valid) begin
       e_cycle <= cycle;
       e_effect <= h_effect;
@@ -220,15 +225,15 @@ module dmmu_drain #(
       load <= 1'b1;
       first <= 1'b0;
       completed <= 1'b0;
-      done_wait <= 1'b0;
+      done_wait <= 2'b00;
       ev_done <= 1'b0;
       event_valid <= 1'b0;
     end else begin
       load <= load ? !due : done;
       first <= next;
       completed <= done;
-      done_wait <= done && h_wait;
-      ev_done <= done_wait;
+      done_wait <= {done_wait[0], done && h_wait};
+      ev_done <= done_wait[1];
       if (done && h_reports) event_valid <= 1'b1;
       else if (event_ready) event_valid <= 1'b0;
     end

@@ -5,7 +5,7 @@
 // Visits the accesses in flight for one completion, those of the reads first, one slot a cycle, and marks each one that was
 // sent on before the effect and uses a translation that overlaps the range.
 // go in t, over in t + r_high + w_high + 10, until clear; the trackers' marked is right from over on.
-// age, without a visit: effect + ~now of the cycle before, that is -1 - (now - effect).
+// age, with now_valid: effect + ~now of two cycles before, that is -1 - (now - effect).
 // Invariant: the effect is not after go, so no access that matters enters behind the visit.
 module dmmu_drain_scan #(
     parameter LOG_SLOTS = 6,
@@ -75,9 +75,10 @@ module dmmu_drain_scan #(
   reg [TOP_W-1:0] d_vpn;
   reg [1:0] c_size;
   reg d_huge;
-  reg d_before;
+  reg [31:0] c_effect;
+  reg [31:0] c_since;
   reg e_before;
-  reg [2:0] c_pasid;
+  reg [4:0] c_pasid;
   reg d_pasid;
   reg e_pasid;
   // start is after the translation's last page; last is not before its first page.
@@ -95,6 +96,8 @@ module dmmu_drain_scan #(
   wire [VPN_W-1:0] vpn;
   wire [1:0] size;
   assign {stamp, of_pasid, vpn, size} = r_data | w_data;
+
+  integer digit;
 
   wire [9:0] b_after_sum = {1'b0, start[8:0]} + {1'b0, ~vpn[8:0]};
   wire [9:0] b_reach_sum = {1'b0, last[8:0]} + {1'b0, ~vpn[8:0]} + 10'd1;
@@ -130,13 +133,14 @@ module dmmu_drain_scan #(
     e_reach <= d_reach_sum[TOP_W];
     e_all <= all;
     e_whole <= whole;
-    c_pasid <= {of_pasid[19:14] == pasid[19:14], of_pasid[13:7] == pasid[13:7], of_pasid[6:0] == pasid[6:0]};
+    for (digit = 0; digit < 5; digit = digit + 1) c_pasid[digit] <= of_pasid[digit*4+:4] == pasid[digit*4+:4];
     d_pasid <= &c_pasid;
     e_pasid <= d_pasid;
     // Not negative: sent on before the effect.
-    age <= effect + ~(now_valid ? now : stamp);
-    d_before <= !age[31];
-    e_before <= d_before;
+    c_effect <= effect;
+    c_since <= now_valid ? now : stamp;
+    age <= c_effect + ~c_since;
+    e_before <= !age[31];
   end
 
   always @(posedge clk) begin

@@ -51,22 +51,22 @@ module dmmu_fault #(
     input wire [(1<<LOG_PASIDS)-1:0] att_match,
     input wire [(1<<LOG_PASIDS)-1:0] att_valid,
 
-    // the access in rs_slot looks up again, or ends
+    // the access in r_rs_slot, w_rs_slot looks up again, or ends
     output reg r_rs_valid,
     input wire r_rs_ready,
     output reg w_rs_valid,
     input wire w_rs_ready,
-    output reg [LOG_PARK-1:0] rs_slot,
+    output reg [LOG_PARK-1:0] r_rs_slot,
+    output wire [LOG_PARK-1:0] w_rs_slot,
     output reg rs_err,
     output reg rs_decerr,
 
-    // answers: rsp_rd_id is the identifier at the command unit's port; rsp_valid comes in the cycle after its
+    // answers: rsp_rd_* are the identifier and SEQ at the command unit's port; rsp_valid comes in the cycle after their
     // acceptance
     input wire [7:0] rsp_rd_id,
+    input wire [31:0] rsp_rd_seq,
     input wire rsp_valid,
     output reg rsp_ready,
-    input wire [7:0] rsp_id,
-    input wire [31:0] rsp_seq,
     input wire rsp_error,
     input wire rsp_decerr,
 
@@ -90,6 +90,7 @@ module dmmu_fault #(
   localparam N = 1 << LOG_MSHRS;
   localparam P = 1 << LOG_PASIDS;
   localparam KEY_W = 20 + VPN_W;
+  localparam PAIRS = (KEY_W + 1) / 2;
   // As many lists of open faults as identifiers.
   localparam HASH_W = LOG_MSHRS;
   localparam FOLDS = (KEY_W + HASH_W - 1) / HASH_W;
@@ -213,7 +214,7 @@ module dmmu_fault #(
   reg c_valid;
   reg c_write;
   reg c_dirty;
-  reg [1:0] c_age;
+  reg c_age;
   reg [LOG_PARK-1:0] c_slot;
   reg [7:0] c_requester;
   reg [KEY_W-1:0] c_key;
@@ -254,7 +255,7 @@ module dmmu_fault #(
     end else if (c_filled) begin
       c_dirty <= 1'b1;
     end
-    c_age <= c_open ? 2'd0 : {c_age[0], 1'b1};
+    c_age <= !c_open;
     att_ok <= (att_match & att_valid) != {P{1'b0}};
     att_index <= att_at;
   end
@@ -272,8 +273,11 @@ module dmmu_fault #(
   reg p_valid;
   reg [LOG_MSHRS-1:0] p_id;
   reg k_valid;
+  // p_valid or k_valid.
+  reg walks;
   reg [LOG_MSHRS-1:0] k_id;
-  reg [KEY_W-1:0] k_key;
+  // Its key and that of the miss, in pairs of bits.
+  reg [PAIRS-1:0] k_same;
   reg e_hit;
   reg e_live;
   reg [LOG_MSHRS-1:0] e_id;
@@ -282,21 +286,26 @@ module dmmu_fault #(
   wire in_new = x_alloc && in_hash == c_hash;
   wire [LOG_MSHRS:0] p_next = nexts[p_id];
   wire [LOG_MSHRS-1:0] e_at = e_hit ? e_id : k_id;
+  wire [KEY_W-1:0] p_key = keys[p_id];
+  integer pair;
 
   always @(posedge clk) begin
     p_id <= !c_open ? p_next[LOG_MSHRS-1:0] : in_new ? nf : in_head[LOG_MSHRS-1:0];
     k_id <= p_id;
-    k_key <= keys[p_id];
+    for (pair = 0; pair < KEY_W / 2; pair = pair + 1) k_same[pair] <= p_key[pair*2+:2] == c_key[pair*2+:2];
+    if (KEY_W % 2 != 0) k_same[PAIRS-1] <= p_key[KEY_W-1] == c_key[KEY_W-1];
     e_id <= e_at;
     e_live <= opened[e_at] != closed[e_at];
     if (c_open) begin
       p_valid <= in_new || in_head[LOG_MSHRS];
+      walks   <= in_new || in_head[LOG_MSHRS];
       k_valid <= 1'b0;
       e_hit   <= 1'b0;
     end else begin
       p_valid <= p_valid && p_next[LOG_MSHRS];
       k_valid <= p_valid;
-      e_hit   <= e_hit || (k_valid && k_key == c_key);
+      walks   <= p_valid;
+      e_hit   <= e_hit || (k_valid && (&k_same));
     end
   end
 
@@ -306,12 +315,13 @@ module dmmu_fault #(
   reg rl2;
   reg rl3;
   reg rl4;
-  reg leaving;
   reg d_check;
   reg d_drain;
   // Not while a fault closes and leaves its list.
-  wire hold = leaving || d_check || d_drain;
-  wire ripe = c_valid && c_age[1] && !x_quick && !x_tell && (e_hit || (!p_valid && !k_valid)) && !hold && !rsp_taken;
+  reg hold;
+  // The first fault of the list has been compared, and nothing is being done with the miss.
+  reg c_ready;
+  wire ripe = c_ready && (e_hit || !walks) && !hold && !rsp_taken;
   wire again = e_hit ? !e_live : c_dirty;
   wire nf_closed = closed[nf];
   wire opens = ripe && att_ok && !e_hit && !c_dirty && nf_free;
@@ -343,6 +353,7 @@ module dmmu_fault #(
   always @(posedge clk) begin
     if (rst) begin
       nf_free <= 1'b0;
+      c_ready <= 1'b0;
       x_quick <= 1'b0;
       x_tell  <= 1'b0;
       x_merge <= 1'b0;
@@ -350,6 +361,7 @@ module dmmu_fault #(
       x_wfree <= 1'b0;
     end else begin
       nf_free <= nf_valid && !opens && !x_alloc;
+      c_ready <= !c_open && c_age && !x_tell && !ripe;
       x_quick <= ripe && att_ok && !again;
       x_tell  <= (x_tell && !told) || (ripe && (!att_ok || again));
       x_merge <= ripe && att_ok && !again && e_hit;
@@ -372,7 +384,8 @@ module dmmu_fault #(
   reg f_closed;
   reg f_unsent;
   reg [1:0] f_loaded;
-  reg [31:0] f_seq;
+  // The SEQ read equals the answer's, digit by digit.
+  reg [7:0] f_same;
   reg [31:0] f_time;
   reg [WAIT_W-1:0] f_first;
   reg [LOG_PASIDS-1:0] d_held;
@@ -384,11 +397,12 @@ module dmmu_fault #(
   reg [LOG_MSHRS-1:0] out_id;
 
   wire [LOG_MSHRS-1:0] f_at = rsp_rd_id[LOG_MSHRS-1:0];
-  wire unused_f = &{1'b0, rsp_id};
+  wire [31:0] f_seq = seqs[f_at];
+  integer digit;
   // An answer that has to wait keeps what was read for it, unless the answer ahead closes the fault.
   wire f_hold = rsp_valid && !rsp_ready;
 
-  wire match = rsp_taken && f_opened != f_closed && f_loaded[1] == f_opened && !f_unsent && f_seq == rsp_seq;
+  wire match = rsp_taken && f_opened != f_closed && f_loaded[1] == f_opened && !f_unsent && (&f_same);
   wire det_hit = d_check && d_opened != d_closed && d_held == d_index;
   wire fire = match || det_hit;
 
@@ -401,7 +415,7 @@ module dmmu_fault #(
       f_closed <= closed[f_at];
       f_loaded <= loaded[f_at];
       f_unsent <= {24'd0, rsp_rd_id} >= N || (fault_valid && out_id == f_at);
-      f_seq <= seqs[f_at];
+      for (digit = 0; digit < 8; digit = digit + 1) f_same[digit] <= f_seq[digit*4+:4] == rsp_rd_seq[digit*4+:4];
       f_first <= first[f_at];
     end
     d_held <= index[det_id];
@@ -458,7 +472,6 @@ module dmmu_fault #(
       rl2 <= 1'b0;
       rl3 <= 1'b0;
       rl4 <= 1'b0;
-      leaving <= 1'b0;
       was_taken <= 1'b0;
       was_match <= 1'b0;
       ev_response <= 1'b0;
@@ -475,7 +488,6 @@ module dmmu_fault #(
       rl2 <= rl1;
       rl3 <= rl2;
       rl4 <= rl3;
-      leaving <= fire || rl1 || rl2 || rl3;
       was_taken <= rsp_taken;
       was_match <= match;
       ev_response <= was_match;
@@ -507,39 +519,45 @@ module dmmu_fault #(
 
   // ------------------------------------------------------------------ detach: every identifier, then who waits for one
   wire wf_valid;
+  wire d_begins = det_busy && l_idle && !rsp_ready && !d_check && !d_drain;
 
   always @(posedge clk) begin
     if (rst) begin
       det_busy <= 1'b0;
       d_check <= 1'b0;
       d_drain <= 1'b0;
+      hold <= 1'b0;
       det_id <= {LOG_MSHRS{1'b0}};
     end else begin
-      d_check <= 1'b0;
+      d_check <= d_begins;
+      hold <= fire || rl1 || rl2 || rl3 || d_begins || d_check || d_drain;
       if (det_start) det_busy <= 1'b1;
       if (d_check) begin
         det_id <= det_id + ID_ONE;
         if (det_id == {LOG_MSHRS{1'b1}}) d_drain <= 1'b1;
       end else if (d_drain) begin
-        if (l_idle && !wf_valid && !r_rs_valid && !w_rs_valid) begin
+        if (l_idle && !wf_valid && !wake && !r_rs_valid && !w_rs_valid) begin
           d_drain  <= 1'b0;
           det_busy <= 1'b0;
         end
-      end else begin
-        d_check <= det_busy && l_idle && !rsp_ready;
       end
     end
   end
 
   // ------------------------------------------------------------------ accesses are named
-  wire wf_ready;
+  // Who waited for an identifier is taken from its queue first, and named when it is its turn.
+  reg wake;
+  reg [WAIT_W-1:0] wake_wait;
   wire [WAIT_W-1:0] wf_wait;
-  wire wake = wf_valid && (nf_free || d_drain);
-  wire [WAIT_W-1:0] rs_wait = rsp_taken ? f_first : l_name ? cur : x_tell ? c_wait : wf_wait;
+  wire wf_ready = !wake && (nf_free || d_drain);
+  wire [WAIT_W-1:0] rs_wait = rsp_taken ? f_first : l_name ? cur : x_tell ? c_wait : wake_wait;
   wire rs_any = rsp_taken ? match : l_name || x_tell || wake;
 
+  // The same for the other direction, inverted so that synthesis keeps it.
+  reg [LOG_PARK-1:0] w_rs_not;
+  assign w_rs_slot = ~w_rs_not;
+
   assign told = x_tell && rs_free && !rsp_taken && !l_name;
-  assign wf_ready = rs_free && !rsp_taken && !l_name && !x_tell && (nf_free || d_drain);
 
   fifo_reg #(
       .W(WAIT_W),
@@ -555,8 +573,18 @@ module dmmu_fault #(
   );
 
   always @(posedge clk) begin
+    if (!wake) wake_wait <= wf_wait;
+  end
+
+  always @(posedge clk) begin
+    if (rst) wake <= 1'b0;
+    else wake <= wake ? !rs_free || rsp_taken || l_name || x_tell : wf_valid && wf_ready;
+  end
+
+  always @(posedge clk) begin
     if (rs_free) begin
-      rs_slot <= rs_wait[LOG_PARK-1:0];
+      r_rs_slot <= rs_wait[LOG_PARK-1:0];
+      w_rs_not <= ~rs_wait[LOG_PARK-1:0];
       if (rsp_taken) rs_err <= rsp_error && f_first[LOG_PARK] == f_loaded[0];
       else if (l_name) rs_err <= rl_err && cur[LOG_PARK] == rl_strong;
       else rs_err <= x_tell && x_err;
@@ -579,8 +607,9 @@ module dmmu_fault #(
   wire q_opened;
   wire [LOG_MSHRS-1:0] q_id;
   wire q_live = closed[q_id] != q_opened;
-  // A fault that closes in this cycle still looks open.
-  wire load = !fault_valid && !rl1 && (q_live || l_idle);
+  // A fault that closes in this cycle still looks open. Those that a detach closes are skipped when their accesses have been
+  // named.
+  wire load = !fault_valid && !rl1 && (!det_busy || l_idle);
   wire [1:0] q_wants = wants[q_id];
   reg taken;
   reg skipped;

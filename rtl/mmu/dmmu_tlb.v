@@ -251,11 +251,14 @@ module dmmu_tlb #(
   assign fill_write = x5_fill;
   assign fill_row = x5_row;
 
+  reg [3:0] drops;
   integer i;
   always @* begin
-    dropped = 4'd0;
-    for (i = 0; i < WAYS; i = i + 1) dropped = dropped + {3'd0, x5_way[i] && !x5_fill && !x5_clear};
+    drops = 4'd0;
+    for (i = 0; i < WAYS; i = i + 1) drops = drops + {3'd0, x5_way[i] && !x5_fill && !x5_clear};
   end
+
+  always @(posedge clk) dropped <= drops;
 
   // ------------------------------------------------------------------ tags and comparison
   wire [LOG_ROWS-1:0] rd_addr;

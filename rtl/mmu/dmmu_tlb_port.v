@@ -3,9 +3,9 @@
 `default_nettype none
 
 // One lookup port of a page-size class: its copy of the entries and of the referenced bits.
-// Latency: the row is addressed in s0. RAW = 1, for block RAMs: the words are registered behind the RAM, compared with cmp_* in
-// s2; hit, allowed and fn are there in s3. RAW = 0: compared in s1, there in s2. The stages below are named for RAW = 1. One
-// lookup per cycle, none ever waits.
+// Latency: the row is addressed in s0, cmp_* is there in s1. RAW = 1, for block RAMs: the words are compared with it in pairs of
+// bits in s1, as a whole in s2; hit, allowed and fn are there in s3. RAW = 0: compared in s1, there in s2. The stages below are
+// named for RAW = 1. One lookup per cycle, none ever waits.
 // A lookup that reads a row in the cycle of a write gets nothing that it may use: who looks up knows the rows written.
 module dmmu_tlb_port #(
     parameter WAYS = 4,
@@ -40,17 +40,23 @@ module dmmu_tlb_port #(
 
   localparam TAG_W = PN_W - LOG_SETS;
   localparam EW = 1 + 2 + 20 + TAG_W + FN_W;
+  localparam CMP_W = 20 + TAG_W;
+  localparam PAIRS = (CMP_W + 1) / 2;
 
-  // ------------------------------------------------------------------ s2: compare
-  reg [WAYS-1:0] s3_hit;
-  reg [WAYS-1:0] s3_allowed;
+  // ------------------------------------------------------------------ s1, s2: compare
+  wire [CMP_W-1:0] cmp = {cmp_pasid, cmp_pn[PN_W-1:LOG_SETS]};
+  wire [WAYS-1:0] s3_hit;
+  wire [WAYS-1:0] s3_allowed;
   wire [WAYS*FN_W-1:0] s3_fns;
 
   genvar w;
   generate
     for (w = 0; w < WAYS; w = w + 1) begin : gen_way
       wire [EW-1:0] read;
-      wire [EW-1:0] word;
+      wire [FN_W-1:0] read_fn = read[FN_W-1:0];
+      wire [CMP_W-1:0] read_cmp = read[FN_W+:CMP_W];
+      wire read_perm = read[EW-3+WRITE];
+      wire unused_perm = &{1'b0, read[EW-3+:2]};
 
       ram_1r1w #(
           .W(EW),
@@ -66,23 +72,41 @@ module dmmu_tlb_port #(
           .rd_data(read)
       );
 
-      if (RAW != 0) begin : gen_raw
-        reg [EW-1:0] raw;
-        always @(posedge clk) raw <= read;
-        assign word = raw;
-      end else begin : gen_read
-        assign word = read;
-      end
-
-      wire same = word[EW-1] && word[FN_W+TAG_W+:20] == cmp_pasid && word[FN_W+:TAG_W] == cmp_pn[PN_W-1:LOG_SETS];
-      wire unused_perm = &{1'b0, word[EW-3+:2]};
       reg [FN_W-1:0] s3_fn;
       assign s3_fns[w*FN_W+:FN_W] = s3_fn & {FN_W{s3_hit[w]}};
 
-      always @(posedge clk) begin
-        s3_hit[w] <= same;
-        s3_allowed[w] <= same && word[EW-3+WRITE];
-        s3_fn <= word[FN_W-1:0];
+      if (RAW != 0) begin : gen_raw
+        reg [PAIRS-1:0] pairs;
+        reg valid;
+        reg perm;
+        reg [FN_W-1:0] raw_fn;
+        reg hits;
+        reg allows;
+        integer p;
+        assign s3_hit[w] = hits;
+        assign s3_allowed[w] = allows;
+        always @(posedge clk) begin
+          for (p = 0; p < CMP_W / 2; p = p + 1) pairs[p] <= read_cmp[2*p+:2] == cmp[2*p+:2];
+          if (CMP_W % 2 != 0) pairs[PAIRS-1] <= read_cmp[CMP_W-1] == cmp[CMP_W-1];
+          valid <= read[EW-1];
+          perm <= read_perm;
+          raw_fn <= read_fn;
+          hits <= valid && (&pairs);
+          allows <= valid && (&pairs) && perm;
+          s3_fn <= raw_fn;
+        end
+      end else begin : gen_read
+        // The result has time: it is put together behind the registers.
+        reg [1:0] halves;
+        reg perm;
+        assign s3_hit[w] = &halves;
+        assign s3_allowed[w] = &halves && perm;
+        always @(posedge clk) begin
+          halves[0] <= read[EW-1] && read_cmp[CMP_W-1:TAG_W] == cmp[CMP_W-1:TAG_W];
+          halves[1] <= read_cmp[TAG_W-1:0] == cmp[TAG_W-1:0];
+          perm <= read_perm;
+          s3_fn <= read_fn;
+        end
       end
     end
   endgenerate
@@ -102,7 +126,9 @@ module dmmu_tlb_port #(
   // ------------------------------------------------------------------ s4 to s6: mark the way used
   // A fill's update wins over a lookup's, and the later of two lookups over the earlier: what is lost is marked by its next
   // use. One copy of the bits is read for that, one for the next fill.
-  reg [LOG_SETS-1:0] s3_row;
+  reg [LOG_SETS-1:0] s2_row;
+  reg [LOG_SETS-1:0] s3_row_q;
+  wire [LOG_SETS-1:0] s3_row = (RAW != 0) ? s3_row_q : s2_row;
   reg s4_touch;
   reg [LOG_SETS-1:0] s4_row;
   reg [WAYS-1:0] s4_way;
@@ -115,10 +141,9 @@ module dmmu_tlb_port #(
   reg [LOG_SETS-1:0] mark_row;
   reg [WAYS-1:0] mark_bits;
 
-  ram_1r1w #(
+  ram_banks #(
       .W(WAYS),
-      .LOG_DEPTH(LOG_SETS),
-      .OLD(0)
+      .LOG_DEPTH(LOG_SETS)
   ) marks (
       .clk(clk),
       .wr_en(mark),
@@ -129,10 +154,9 @@ module dmmu_tlb_port #(
       .rd_data(s4_old)
   );
 
-  ram_1r1w #(
+  ram_banks #(
       .W(WAYS),
-      .LOG_DEPTH(LOG_SETS),
-      .OLD(0)
+      .LOG_DEPTH(LOG_SETS)
   ) fill_marks (
       .clk(clk),
       .wr_en(mark),
@@ -144,7 +168,8 @@ module dmmu_tlb_port #(
   );
 
   always @(posedge clk) begin
-    s3_row <= cmp_pn[LOG_SETS-1:0] ^ cmp_pasid[LOG_SETS-1:0];
+    s2_row <= cmp_pn[LOG_SETS-1:0] ^ cmp_pasid[LOG_SETS-1:0];
+    s3_row_q <= s2_row;
     s4_row <= s3_row;
     s4_way <= s3_hit;
     s5_row <= s4_row;

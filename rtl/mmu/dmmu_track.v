@@ -33,9 +33,9 @@ module dmmu_track #(
     input wire [ID_W-1:0] free_id,
     output reg freed,
 
-    // answered in the cycle after, with every issue of a cycle before query_id in it; two LUT levels behind flops
+    // answered two cycles later, with every issue of a cycle before query_id in it
     input wire [ID_W-1:0] query_id,
-    output wire query_busy,
+    output reg query_busy,
 
     // to dmmu_drain: scan_slot in t, its {stamp, data} in t + 2 (zero without scan_en), mark and mark_slot in t + 5: for the
     // access that was in the slot in t, if it is still in flight
@@ -74,7 +74,7 @@ module dmmu_track #(
   // ------------------------------------------------------------------ after rst
   reg [CLEAR_W:0] clear_at;
   reg clear;
-  // Two cycles more than the largest table: done and the marks are cleared behind registers.
+  // Two cycles more than the largest table: head, done and the marks are cleared behind registers.
   wire [ID_W-1:0] clear_id = clear_at[ID_W-1:0];
   wire [LOG_SLOTS-1:0] clear_slot = clear_at[LOG_SLOTS-1:0];
   // Cells: the larger of the two sets first.
@@ -207,26 +207,27 @@ module dmmu_track #(
   reg f_valid;
   reg [ID_W-1:0] f_id;
   reg [CELL_W-1:0] f_head;
-  // The list moves on, one or two cycles ahead.
+  // The list moves on, one to three cycles ahead.
   reg f_after_h;
   reg f_after_g;
+  reg f_after_w;
   reg h_valid;
   reg [ID_W-1:0] h_id;
   reg [CELL_W-1:0] h_at;
   reg [CELL_W+LOG_SLOTS:0] h_cell;
+  reg [ID_W-1:0] g_id;
   reg [CELL_W-1:0] g_next;
   reg g_phase;
+  reg [CELL_W-1:0] w_next;
   wire [CELL_W-1:0] h_next = h_cell[LOG_SLOTS+1+:CELL_W];
-  wire [CELL_W-1:0] f_at = f_after_h ? h_next : f_after_g ? g_next : f_head;
-  wire [ID_W-1:0] head_at = clear ? clear_id : h_id;
-  wire [CELL_W-1:0] head_to = clear ? clear_id_cell : h_next;
+  wire [CELL_W-1:0] f_at = f_after_h ? h_next : f_after_g ? g_next : f_after_w ? w_next : f_head;
 
   always @(posedge clk) begin
-    if (clear || h_valid) head[head_at] <= head_to;
+    if (clear || freed) head[g_id] <= g_next;
   end
 
   always @(posedge clk) begin
-    if (clear || h_valid) head_query[head_at] <= head_to;
+    if (clear || freed) head_query[g_id] <= g_next;
   end
 
   always @(posedge clk) begin
@@ -241,9 +242,12 @@ module dmmu_track #(
     f_id <= free_id;
     f_after_h <= f_valid && f_id == free_id;
     f_after_g <= h_valid && h_id == free_id;
+    f_after_w <= freed && g_id == free_id;
     h_id <= f_id;
     h_at <= f_at;
-    g_next <= h_next;
+    g_id <= clear ? clear_id : h_id;
+    g_next <= clear ? clear_id_cell : h_next;
+    w_next <= g_next;
     g_cell <= h_at;
     g_slot <= clear ? clear_slot : h_cell[LOG_SLOTS-1:0];
     g_phase <= !clear && h_cell[LOG_SLOTS];
@@ -265,11 +269,11 @@ module dmmu_track #(
   // ------------------------------------------------------------------ query
   reg [CELL_W-1:0] q_head;
   reg [CELL_W-1:0] q_tail;
-  assign query_busy = q_head != q_tail;
 
   always @(posedge clk) begin
     q_head <= head_query[query_id];
     q_tail <= tail[query_id];
+    query_busy <= q_head != q_tail;
   end
 
   // ------------------------------------------------------------------ scan and marks

@@ -6,7 +6,7 @@
 // reserved at its acceptance (cr_*): a parked write always takes its beats, so the port never stalls behind it.
 // route says where the beats of each arrival go, in the order of the port; source where the beats of each access on the bus
 // side come from, in the order of the bus side. One beat per cycle each way; a discard gives a chunk back every three cycles.
-// The first beat of a forwarded write is at m_wvalid three cycles after c_valid, of a buffered one seven cycles after ws_valid.
+// The first beat of a forwarded write is at m_wvalid four cycles after c_valid, of a buffered one seven cycles after ws_valid.
 // Invariants: reserved + used chunks <= CHUNKS; forwarded accesses have the same order in route and source; an access is
 // sent on from the buffer, or discarded, only after its wdone; no queue overflows (see their depths).
 module dmmu_wbuf #(
@@ -59,7 +59,6 @@ module dmmu_wbuf #(
   localparam LOG_SOURCE = ((LOG_CHUNKS > LOG_TRACK) ? LOG_CHUNKS : LOG_TRACK) + 1;
   localparam LOG_BUF = 4;
 
-    localparam [1:0] FORWARD = 2'd0;
   localparam [1:0] BUFFER = 2'd1;
   localparam [1:0] DISCARD = 2'd2;
 
@@ -267,7 +266,8 @@ module dmmu_wbuf #(
 
   wire done_has;
   wire [LOG_PARK-1:0] done_slot;
-  wire done_load = !wdone_valid || wdone_ready;
+  // One in two cycles: wdone_ready comes late.
+  wire done_load = !wdone_valid;
 
   fifo #(
       .W(LOG_PARK),
@@ -290,18 +290,17 @@ module dmmu_wbuf #(
 
   always @(posedge clk) begin
     if (rst) wdone_valid <= 1'b0;
-    else if (done_load) wdone_valid <= done_has;
+    else wdone_valid <= done_load ? done_has : !wdone_ready;
   end
 
   // ------------------------------------------------------------------ beats out: the access at the bus side
-  // What comes from the buffer waits a cycle for its first chunk, and with it what comes right behind.
+  // A cycle late, as the first chunk is read.
   reg late_valid;
   reg late_buf;
   reg late_dis;
   reg late_single;
   reg [LOG_CHUNKS-1:0] late_first;
   reg [7:0] late_len;
-  wire ws_late = ws_valid && (late_valid || ws_kind != FORWARD);
   wire ws_discard = ws_kind == DISCARD;
 
   always @(posedge clk) begin
@@ -315,7 +314,7 @@ module dmmu_wbuf #(
 
   always @(posedge clk) begin
     if (rst) late_valid <= 1'b0;
-    else late_valid <= ws_late;
+    else late_valid <= ws_valid;
   end
 
   wire ws_has;
@@ -332,14 +331,8 @@ module dmmu_wbuf #(
   ) source (
       .clk(clk),
       .rst(rst),
-      .in_valid(late_valid || (ws_valid && ws_kind == FORWARD)),
-      .in_data({
-        late_valid && late_buf,
-        late_valid && late_dis,
-        late_valid ? late_single : c_single,
-        late_first,
-        late_valid ? late_len : c_len
-      }),
+      .in_valid(late_valid),
+      .in_data({late_buf, late_dis, late_single, late_first, late_len}),
       .out_valid(ws_has),
       .out_ready(ws_load),
       .out_data({from_buf, from_dis, from_single, from_first, from_len})
