@@ -515,15 +515,24 @@ async def test_detach_ends_parked_accesses_and_drains_the_rest(dut):
 
 
 @cocotb.test(**T)
-async def test_detach_and_invalidation_never_wait_for_a_fault_of_another_pasid(dut):
-    """An access of the PASID waits, by ID order, behind one that is parked on another PASID's fault."""
+@cocotb.parametrize(left=[False, True])
+async def test_detach_and_invalidation_never_wait_for_a_fault_of_another_pasid(dut, left):
+    """An access of the PASID waits, by ID order, behind one that is parked on another PASID's fault.
+
+    `left`: that one was not the first of its ID to be parked.
+    """
     env = await attached(dut, 1, 2, 3)
     env.fill(3, VA, PA)
     await env.sync()
+    ahead = [env.read(3, VA + PAGE, id=5), env.write(3, VA + PAGE, id=5)] if left else []
     first = [env.read(1, VA, id=5), env.write(1, VA, id=5)]
     second = [env.read(2, VA, id=5), env.write(2, VA, id=5)]
-    await faulted(env, 2)
+    await faulted(env, 3 if left else 2)
     await env.cycles(20)
+    if left:
+        env.fill(3, VA + PAGE, PA + PAGE)
+        env.respond(next(rec for rec in env.faults if rec["pasid"] == 3))
+        await env.finish(*ahead)
     cmd = env.detach(2)
     behind = env.invalidate(3, VA)
     more = [env.invalidate(3, VA + i * PAGE) for i in range(40)]

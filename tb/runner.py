@@ -77,10 +77,16 @@ class Bench:
 
 
 CORE = Bench("wrap_core", "dmmu_core")
+STATS = Bench("wrap_stats", "dmmu_core")
 PCIE = Bench("wrap_pcie_endpoint", "pcie")
 FPGA = Bench("wrap_fpga_core", "fpga_core", ("pcie_monitor",), optimize="-O1")
 #: The same without translation.
 BYPASS = Bench("wrap_fpga_core", "fpga_core", ("pcie_monitor", "dmmu_bypass"), ("dmmu_core.v",), "-O1")
+
+
+def core_bench(module: str) -> Bench:
+    """What a module tb/cocotb_core_*.py tests: dmmu_core, or a part of it."""
+    return STATS if module == "cocotb_core_stats" else CORE
 
 
 def make(

@@ -41,13 +41,15 @@ SCAN, TLB, PORT, TRACK, WBUF, WQUEUE = (
     "dmmu_wbuf.v",
     "dmmu_wqueue.v",
 )
-HITS, FAULTS, INV, HOLES, LISTS, STRESS = (
+STATS = "dmmu_stats.v"
+HITS, FAULTS, INV, HOLES, LISTS, STRESS, COUNTS = (
     "cocotb_core_hits",
     "cocotb_core_faults",
     "cocotb_core_inv",
     "cocotb_core_holes",
     "cocotb_core_lists",
     "cocotb_core_stress",
+    "cocotb_core_stats",
 )
 
 MUTANTS = [
@@ -69,10 +71,42 @@ MUTANTS = [
         "detach_ends",
     ),
     Mutant(
+        "carry_of_a_sum_lost",
+        STATS,
+        "f_last[31:LOW_W], f_low[LOW_W]};",
+        "f_last[31:LOW_W], 1'b0};",
+        COUNTS,
+        "latencies",
+    ),
+    Mutant(
+        "upper_half_of_a_sum_taken_early",
+        STATS,
+        "i_turn_high <= i_turn;",
+        "i_turn_high <= sel[0];",
+        COUNTS,
+        "latencies",
+    ),
+    Mutant(
+        "largest_latency_forgotten_under_another",
+        STATS,
+        "f_grows <= f_add > f_last;",
+        "f_grows <= 1'b0;",
+        COUNTS,
+        "latencies",
+    ),
+    Mutant(
+        "event_lost_in_the_turn_of_its_counter",
+        STATS,
+        "else sum <= (sum & {6{!sel[g]}}) + {5'd0, ev[g]};",
+        "else sum <= sel[g] ? 6'd0 : sum + {5'd0, ev[g]};",
+        COUNTS,
+        "every_event",
+    ),
+    Mutant(
         "permission_ignored",
         PORT,
-        "allows <= same_pasid && same_tag && word[EW-3+WRITE];",
-        "allows <= same_pasid && same_tag;",
+        "allows <= valid && (&pairs) && perm;",
+        "allows <= valid && (&pairs);",
         HITS,
         "read_only_page",
         short=True,
@@ -80,8 +114,8 @@ MUTANTS = [
     Mutant(
         "pasid_ignored_in_tag",
         PORT,
-        "word[FN_W+TAG_W+:20] == cmp_pasid",
-        "(word[FN_W+TAG_W+:20] == cmp_pasid || 1'b1)",
+        "wire [CMP_W-1:0] read_cmp = read[FN_W+:CMP_W];",
+        "wire [CMP_W-1:0] read_cmp = {cmp_pasid, read[FN_W+:TAG_W]};",
         HITS,
         "every_pasid_bit",
         short=True,
@@ -89,8 +123,8 @@ MUTANTS = [
     Mutant(
         "pasid_compared_in_12_bits",
         PORT,
-        "word[FN_W+TAG_W+:20] == cmp_pasid",
-        "word[FN_W+TAG_W+:12] == cmp_pasid[11:0]",
+        "wire [CMP_W-1:0] read_cmp = read[FN_W+:CMP_W];",
+        "wire [CMP_W-1:0] read_cmp = {cmp_pasid[19:12], read[FN_W+:TAG_W+12]};",
         HITS,
         "every_pasid_bit",
     ),
@@ -237,7 +271,7 @@ MUTANTS = [
     Mutant(
         "tail_of_two_ahead_missed",
         CHANNEL,
-        "s3_tail <= (s2_under && (s4_enter || s4_empties)) ? {s4_enter, s4_slot} : s2_tail;",
+        "s3_tail <= (s4_lists && s2_under) ? s4_list : s2_tail;",
         "s3_tail <= s2_tail;",
         INV,
         "faults_and_fills",
@@ -253,8 +287,8 @@ MUTANTS = [
     Mutant(
         "half_a_tag_of_a_large_page",
         PORT,
-        "halves <= {same_pasid, same_tag};",
-        "halves <= {same_pasid, 1'b1};",
+        "halves[1] <= read_cmp[TAG_W-1:0] == cmp[TAG_W-1:0];",
+        "halves[1] <= 1'b1;",
         HITS,
         "tag_tells",
     ),
@@ -287,8 +321,8 @@ MUTANTS = [
         CHANNEL,
         "s5_head <= (s4_enter && !s4_busy) || s4_leave;",
         "s5_head <= s4_enter && !s4_busy;",
-        STRESS,
-        "with_detach/round=0",
+        FAULTS,
+        "never_wait",
     ),
     Mutant(
         "error_passes_older_accesses",
@@ -357,7 +391,7 @@ MUTANTS = [
     Mutant(
         "any_answer_matches",
         FAULT,
-        "&& f_loaded[1] == f_opened && !f_unsent && (&f_same)",
+        "&& f_sent && (&f_same)",
         "",
         FAULTS,
         "unmatched",
@@ -381,7 +415,7 @@ MUTANTS = [
     Mutant(
         "misses_not_merged",
         FAULT,
-        "e_hit   <= e_hit || (k_valid && k_key == c_key);",
+        "e_hit   <= e_hit || (k_valid && (&k_same));",
         "e_hit   <= 1'b0;",
         FAULTS,
         "64_requests",
@@ -493,8 +527,8 @@ MUTANTS = [
     Mutant(
         "range_end_not_checked",
         CMD,
-        "va_over <= e_pages && va_page[VPN_W];",
-        "va_over <= 1'b0;",
+        "page_over <= (e_pages && va_page[VPN_W]) ||",
+        "page_over <=",
         INV,
         "malformed",
     ),
@@ -541,8 +575,8 @@ MUTANTS = [
     Mutant(
         "answers_of_an_id_in_a_row_free_one_cell",
         TRACK,
-        "f_after_h ? h_next : f_after_g",
-        "f_after_g",
+        "f_at = f_after_h ? h_next : f_head;",
+        "f_at = f_head;",
         FAULTS,
         "error_waits",
     ),
@@ -645,7 +679,7 @@ MUTANTS = [
     Mutant(
         "detach_does_not_wait_for_its_parked_accesses",
         DRAIN,
-        "&& (kill_clear || !h_detach);",
+        "&& (killed || !h_detach);",
         ";",
         LISTS,
         "detach_completes_after",
@@ -668,6 +702,12 @@ def found_by(mutant: Mutant) -> dict[str, str]:
     """Run the mutant's tests on Icarus (it builds in a second); the tests that failed, with messages."""
     rtl = plant(mutant, build.BUILD / "mutants" / mutant.name)
     result = runner.run(
-        f"tb.{mutant.module}", "icarus", {}, mutant.tests, rtl=rtl, name=f"mutant-{mutant.name}"
+        f"tb.{mutant.module}",
+        "icarus",
+        {},
+        mutant.tests,
+        rtl=rtl,
+        name=f"mutant-{mutant.name}",
+        bench=runner.core_bench(mutant.module),
     )
     return result.failed

@@ -19,6 +19,8 @@ RUNS = {
     "verilator-invalidation": ("cocotb_core_inv", "verilator", DEFAULT, None),
     "verilator-holes": ("cocotb_core_holes", "verilator", DEFAULT, None),
     "verilator-lists": ("cocotb_core_lists", "verilator", DEFAULT, None),
+    "verilator-stats": ("cocotb_core_stats", "verilator", DEFAULT, None),
+    "icarus-stats": ("cocotb_core_stats", "icarus", DEFAULT, "latencies"),
     "verilator-stress": ("cocotb_core_stress", "verilator", DEFAULT, None),
     "icarus-512-hits": (
         "cocotb_core_hits",
@@ -49,4 +51,5 @@ def _params() -> list:
 @pytest.mark.parametrize("run", _params())
 def test_core(run: str) -> None:
     module, sim, parameters, only = RUNS[run]
-    runner.run(f"tb.{module}", sim, parameters, only, name=run).check()
+    bench = runner.core_bench(module)
+    runner.run(f"tb.{module}", sim, parameters, only, name=run, bench=bench).check()

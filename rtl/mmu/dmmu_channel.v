@@ -203,12 +203,13 @@ module dmmu_channel #(
     s_axid
   };
 
-  wire [LOG_SETS_4K-1:0] s0_row = s0_ax[VPN_L+:LOG_SETS_4K] ^ s0_ax[USER_L+:LOG_SETS_4K];
-  assign row_4k = s0_arrival ? s_axaddr[12+:LOG_SETS_4K] ^ s_axuser[LOG_SETS_4K-1:0] : s0_row;
-  assign row_2m = s0_arrival ? s_axaddr[21+:LOG_SETS_2M] ^ s_axuser[LOG_SETS_2M-1:0]
-      : s0_ax[VPN_L+9+:LOG_SETS_2M] ^ s0_ax[USER_L+:LOG_SETS_2M];
-  assign row_1g = s0_arrival ? s_axaddr[30+:LOG_SETS_1G] ^ s_axuser[LOG_SETS_1G-1:0]
-      : s0_ax[VPN_L+18+:LOG_SETS_1G] ^ s0_ax[USER_L+:LOG_SETS_1G];
+  // Rows of a replay.
+  reg [LOG_SETS_4K-1:0] s0_row_4k;
+  reg [LOG_SETS_2M-1:0] s0_row_2m;
+  reg [LOG_SETS_1G-1:0] s0_row_1g;
+  assign row_4k = s0_arrival ? s_axaddr[12+:LOG_SETS_4K] ^ s_axuser[LOG_SETS_4K-1:0] : s0_row_4k;
+  assign row_2m = s0_arrival ? s_axaddr[21+:LOG_SETS_2M] ^ s_axuser[LOG_SETS_2M-1:0] : s0_row_2m;
+  assign row_1g = s0_arrival ? s_axaddr[30+:LOG_SETS_1G] ^ s_axuser[LOG_SETS_1G-1:0] : s0_row_1g;
 
   // Slots are fetched ahead, counted late, so that an acceptance moves few registers.
   wire free_valid;
@@ -229,17 +230,23 @@ module dmmu_channel #(
       .give_index(s4_slot)
   );
 
-  fifo_reg #(
+  wire ahead_room;
+  wire [2:0] ahead_level;
+  wire unused_ahead = &{1'b0, ahead_room, ahead_level};
+
+  fifo #(
       .W(LOG_PARK),
       .LOG_DEPTH(2)
   ) ahead (
       .clk(clk),
       .rst(rst),
       .in_valid(fetch),
+      .in_ready(ahead_room),
       .in_data(free_index),
       .out_valid(slot_valid),
-      .out_ready(accept),
-      .out_data(slot_index)
+      .out_ready(s_axvalid && go && !s0_replay && open),
+      .out_data(slot_index),
+      .level(ahead_level)
   );
 
   always @(posedge clk) begin
@@ -767,6 +774,9 @@ module dmmu_channel #(
       s0_probe <= r_valid && r_probe;
       s0_slot <= r_valid ? r_slot : e_slot;
       s0_ax <= r_ax;
+      s0_row_4k <= r_ax[VPN_L+:LOG_SETS_4K] ^ r_ax[USER_L+:LOG_SETS_4K];
+      s0_row_2m <= r_ax[VPN_L+9+:LOG_SETS_2M] ^ r_ax[USER_L+:LOG_SETS_2M];
+      s0_row_1g <= r_ax[VPN_L+18+:LOG_SETS_1G] ^ r_ax[USER_L+:LOG_SETS_1G];
     end
   end
 

@@ -282,8 +282,7 @@ module dmmu_cmd #(
   reg [VPN_W-1:0] s_lo;
   reg [VPN_W-1:0] s_hi;
   reg [FN_W-1:0] s_fn;
-  reg va_over;
-  reg pa_over;
+  reg page_over;
 
   always @(posedge clk) begin
     // In p1, with nothing added, the first page. Without a range every page.
@@ -291,8 +290,7 @@ module dmmu_cmd #(
     else if (p1 || e_fill) s_lo <= va_page[VPN_W-1:0];
     s_hi <= e_pages ? va_page[VPN_W-1:0] : {VPN_W{1'b1}};
     s_fn <= pa_page[FN_W-1:0];
-    va_over <= e_pages && va_page[VPN_W];
-    pa_over <= e_fill && pa_page[FN_W];
+    page_over <= (e_pages && va_page[VPN_W]) || (e_fill && pa_page[FN_W]);
   end
 
   // ------------------------------------------------------------------ attach table: a row of bits for each value of a digit
@@ -369,19 +367,18 @@ module dmmu_cmd #(
   reg x_bad;
   reg x_walks;
   reg [2:0] x_code;
-  reg x_missing;
+  reg x_needs;
   reg x_count;
   reg x_wait;
   reg x_late;
-  wire over = x_count || x_none || va_over || pa_over;
-  wire bad = x_bad || x_missing || x_none || va_over || pa_over;
-  wire [3:0] error = (over && !x_first) ? 4'd4 : (x_missing && !x_any) ? {3'b100, e_attach} : {1'b0, x_code};
+  wire over = x_count || x_none || page_over;
+  wire missing = x_needs && !x_attached;
+  wire bad = x_bad || missing || x_none || page_over;
+  wire [3:0] error = (over && !x_first) ? 4'd4 : (missing && !x_any) ? {3'b100, e_attach} : {1'b0, x_code};
   wire [2:0] form_code = e_bad_op ? 3'd1 : e_reserved ? 3'd2 : e_misaligned ? 3'd3
       : e_size ? 3'd5 : e_perm ? 3'd6 : e_code ? 3'd7 : 3'd0;
 
   wire more_high = more_over || more[51:VPN_W] != {(52 - VPN_W) {1'b0}};
-  // No entry of the attach table, or none left.
-  wire missing = (e_fill || e_detach || (e_attach && att_full)) && !attached;
   wire too_many = e_pages && (e_beyond || more_high || (e_fill && pa_beyond));
 
   reg run;
@@ -396,7 +393,8 @@ module dmmu_cmd #(
     x_first <= e_bad_op || e_reserved || e_misaligned;
     x_code <= form_code;
     x_any <= form_code != 3'd0;
-    x_missing <= missing;
+    // An entry of the attach table, when none is left its own.
+    x_needs <= e_fill || e_detach || (e_attach && att_full);
     x_count <= too_many;
     x_bad <= form_code != 3'd0 || too_many;
     x_walks <= e_fill || e_all || (e_inv && attached);

@@ -8,7 +8,7 @@
 // the effect and overlap are marked once, and when the last mark is gone it has completed. A detach also waits for kill_clear:
 // its parked accesses have ended, as far as they can without the host.
 // Effect in e: without accesses in flight completed in e + 2, event_valid in e + 3, one command every second cycle. Otherwise
-// completed in the cycle in which the last mark is gone (5 after its response), but not before e + r_high + w_high + 12.
+// completed in the cycle after the last mark is gone (6 after its response), but not before e + r_high + w_high + 13.
 // Invariant: the visit begins after the effect. Ages are 32-bit cycle counts.
 module dmmu_drain #(
     parameter VPN_W = 36,
@@ -175,11 +175,10 @@ module dmmu_drain #(
   );
 
   // ------------------------------------------------------------------ completion
-  wire unmarked = over && !r_marked && !w_marked;
   // A cycle late: what is sent on in between is behind the effect, and a detach starts long before it is handed over.
-  reg quiet;
+  reg clean;
   reg killed;
-  wire waited = (quiet || unmarked) && (killed || !h_detach);
+  wire waited = clean && (killed || !h_detach);
   wire room = !h_reports || !event_valid;
   wire done = !load && room && (waited || !h_wait);
   reg [1:0] done_wait;
@@ -208,7 +207,7 @@ module dmmu_drain #(
 
   always @(posedge clk) begin
     cycle_q <= cycle;
-    quiet <= r_idle && w_idle;
+    clean <= (r_idle && w_idle) || (over && !r_marked && !w_marked && !load);
     killed <= kill_clear;
     if (!event_valid) begin
       e_cycle <= cycle;

@@ -382,10 +382,11 @@ module dmmu_fault #(
   reg [LOG_MSHRS-1:0] f_id;
   reg f_opened;
   reg f_closed;
-  reg f_unsent;
-  reg [1:0] f_loaded;
-  // The SEQ read equals the answer's, digit by digit.
-  reg [7:0] f_same;
+  // The record of the open fault has been taken by the ring.
+  reg f_sent;
+  reg f_strong;
+  // The SEQ read equals the answer's, byte by byte.
+  reg [3:0] f_same;
   reg [31:0] f_time;
   reg [WAIT_W-1:0] f_first;
   reg [LOG_PASIDS-1:0] d_held;
@@ -397,12 +398,13 @@ module dmmu_fault #(
   reg [LOG_MSHRS-1:0] out_id;
 
   wire [LOG_MSHRS-1:0] f_at = rsp_rd_id[LOG_MSHRS-1:0];
+  wire [1:0] f_loaded = loaded[f_at];
   wire [31:0] f_seq = seqs[f_at];
-  integer digit;
+  integer part;
   // An answer that has to wait keeps what was read for it, unless the answer ahead closes the fault.
   wire f_hold = rsp_valid && !rsp_ready;
 
-  wire match = rsp_taken && f_opened != f_closed && f_loaded[1] == f_opened && !f_unsent && (&f_same);
+  wire match = rsp_taken && f_opened != f_closed && f_sent && (&f_same);
   wire det_hit = d_check && d_opened != d_closed && d_held == d_index;
   wire fire = match || det_hit;
 
@@ -413,9 +415,9 @@ module dmmu_fault #(
       f_id <= f_at;
       f_opened <= opened[f_at];
       f_closed <= closed[f_at];
-      f_loaded <= loaded[f_at];
-      f_unsent <= {24'd0, rsp_rd_id} >= N || (fault_valid && out_id == f_at);
-      for (digit = 0; digit < 8; digit = digit + 1) f_same[digit] <= f_seq[digit*4+:4] == rsp_rd_seq[digit*4+:4];
+      f_strong <= f_loaded[0];
+      f_sent <= f_loaded[1] == opened[f_at] && {24'd0, rsp_rd_id} < N && !(fault_valid && out_id == f_at);
+      for (part = 0; part < 4; part = part + 1) f_same[part] <= f_seq[part*8+:8] == rsp_rd_seq[part*8+:8];
       f_first <= first[f_at];
     end
     d_held <= index[det_id];
@@ -452,7 +454,7 @@ module dmmu_fault #(
       rl_opened <= det_busy ? d_opened : f_opened;
       rl_err <= rsp_error && !det_busy;
       rl_decerr <= rsp_decerr;
-      rl_strong <= f_loaded[0];
+      rl_strong <= f_strong;
       cur <= det_busy ? d_first : f_first;
     end else if (l_state == L_STEP) begin
       cur <= cur_next;
@@ -585,7 +587,7 @@ module dmmu_fault #(
     if (rs_free) begin
       r_rs_slot <= rs_wait[LOG_PARK-1:0];
       w_rs_not <= ~rs_wait[LOG_PARK-1:0];
-      if (rsp_taken) rs_err <= rsp_error && f_first[LOG_PARK] == f_loaded[0];
+      if (rsp_taken) rs_err <= rsp_error && f_first[LOG_PARK] == f_strong;
       else if (l_name) rs_err <= rl_err && cur[LOG_PARK] == rl_strong;
       else rs_err <= x_tell && x_err;
       rs_decerr <= rsp_taken ? rsp_decerr : !l_name || rl_decerr;

@@ -32,6 +32,7 @@ module dmmu_stats (
   // TURNS times at most 31 dropped entries, or a latency.
   localparam SMALL_W = 10;
   localparam SUM_W = 37;
+  localparam LOW_W = 16;
 
   reg [63:0] now;
   reg [4:0] turn;
@@ -53,8 +54,13 @@ module dmmu_stats (
   reg [31:0] i_add;
   reg [31:0] f_max;
   reg [31:0] i_max;
-  reg [SUM_W-1:0] f_sum;
-  reg [SUM_W-1:0] i_sum;
+  // Sums in two parts, the upper one a cycle later: a carry is never long.
+  reg [LOW_W:0] f_low;
+  reg [LOW_W:0] i_low;
+  reg [SUM_W-LOW_W-1:0] f_high;
+  reg [SUM_W-LOW_W-1:0] i_high;
+  reg f_turn_high;
+  reg i_turn_high;
 
   always @(posedge clk) begin
     ev_invalidated <= invalidated;
@@ -118,6 +124,12 @@ module dmmu_stats (
 
   wire f_turn = sel[`SVM_CNT_FAULT_LATENCY_SUM];
   wire i_turn = sel[`SVM_CNT_INV_LATENCY_SUM];
+  // The carry of the lower part comes in below.
+  wire [SUM_W-LOW_W:0] f_up = {f_high & {(SUM_W - LOW_W) {!f_turn_high}}, 1'b1}
+      + {{(SUM_W - 32) {1'b0}}, f_last[31:LOW_W], f_low[LOW_W]};
+  wire [SUM_W-LOW_W:0] i_up = {i_high & {(SUM_W - LOW_W) {!i_turn_high}}, 1'b1}
+      + {{(SUM_W - 32) {1'b0}}, i_last[31:LOW_W], i_low[LOW_W]};
+  wire unused_up = &{1'b0, f_up[0], i_up[0]};
 
   always @(posedge clk) begin
     if (rst) begin
@@ -132,8 +144,10 @@ module dmmu_stats (
       ev_bus <= 2'd0;
       f_done <= 1'b0;
       i_done <= 1'b0;
-      f_sum <= {SUM_W{1'b0}};
-      i_sum <= {SUM_W{1'b0}};
+      f_low <= {(LOW_W + 1) {1'b0}};
+      i_low <= {(LOW_W + 1) {1'b0}};
+      f_high <= {(SUM_W - LOW_W) {1'b0}};
+      i_high <= {(SUM_W - LOW_W) {1'b0}};
       f_max <= 32'd0;
       f_gt <= 1'b0;
       i_gt <= 1'b0;
@@ -154,8 +168,10 @@ module dmmu_stats (
       ev_bus <= stall_bus;
       f_done <= fault_done;
       i_done <= inv_done;
-      f_sum <= (f_sum & {SUM_W{!f_turn}}) + {{(SUM_W - 32) {1'b0}}, f_add};
-      i_sum <= (i_sum & {SUM_W{!i_turn}}) + {{(SUM_W - 32) {1'b0}}, i_add};
+      f_low <= {1'b0, f_low[LOW_W-1:0] & {LOW_W{!f_turn}}} + {1'b0, f_add[LOW_W-1:0]};
+      i_low <= {1'b0, i_low[LOW_W-1:0] & {LOW_W{!i_turn}}} + {1'b0, i_add[LOW_W-1:0]};
+      f_high <= f_up[SUM_W-LOW_W:1];
+      i_high <= i_up[SUM_W-LOW_W:1];
       f_gt <= f_add > f_max;
       i_gt <= i_add > i_max;
       f_grows <= f_add > f_last;
@@ -177,7 +193,7 @@ module dmmu_stats (
   reg [4:0] t3_turn;
   reg [4:0] t4_turn;
   reg [SMALL_W*6-1:0] t2_some;
-  reg [SUM_W-1:0] t2_big;
+  reg [LOW_W-1:0] t2_low;
   reg [SUM_W-1:0] t3_add;
   reg [63:0] t3_old;
   reg [63:0] t4_new;
@@ -200,9 +216,12 @@ module dmmu_stats (
       t2_some[u*SMALL_W+:SMALL_W] <= taken[u*4*SMALL_W+:SMALL_W] | taken[(u*4+1)*SMALL_W+:SMALL_W]
           | taken[(u*4+2)*SMALL_W+:SMALL_W] | taken[(u*4+3)*SMALL_W+:SMALL_W];
     end
-    t2_big <= (f_sum & {SUM_W{f_turn}}) | (i_sum & {SUM_W{i_turn}});
+    t2_low <= (f_low[LOW_W-1:0] & {LOW_W{f_turn}}) | (i_low[LOW_W-1:0] & {LOW_W{i_turn}});
+    f_turn_high <= f_turn;
+    i_turn_high <= i_turn;
     t3_turn <= t2_turn;
-    t3_add <= t2_big | {{(SUM_W - SMALL_W) {1'b0}}, all};
+    t3_add[LOW_W-1:0] <= t2_low | {{(LOW_W - SMALL_W) {1'b0}}, all};
+    t3_add[SUM_W-1:LOW_W] <= (f_high & {(SUM_W - LOW_W) {f_turn_high}}) | (i_high & {(SUM_W - LOW_W) {i_turn_high}});
     t3_old <= total[t2_turn] & {64{!t2_first}};
     t4_turn <= t3_turn;
     t4_new <= t3_old + {{(64 - SUM_W) {1'b0}}, t3_add};

@@ -56,13 +56,12 @@ module dmmu_track #(
   localparam [LOG_SLOTS:0] ONE = {{LOG_SLOTS{1'b0}}, 1'b1};
   localparam [LOG_SLOTS:0] ZERO = {(LOG_SLOTS + 1) {1'b0}};
 
-  // Written by issue: tail, cells, data, phase. By free: head (twice, for its two readers), stack, done, mark_off. By the
+  // Written by issue: tail, cells, data, phase. By free: head, stack, done, mark_off. By the
   // scan: mark_set. A word of the block RAMs is never wanted in the cycle that writes it: see f_at and scan_live.
   (* ram_style = "distributed" *) reg [CELL_W-1:0] tail[0:IDS-1];
-  (* ram_style = "distributed" *) reg [CELL_W-1:0] head_query[0:IDS-1];
-  (* ram_style = "block", no_rw_check *) reg [CELL_W-1:0] head[0:IDS-1];
-  (* ram_style = "block", no_rw_check *) reg [CELL_W+LOG_SLOTS:0] cells[0:IDS+SLOTS-1];
-  (* ram_style = "block", no_rw_check *) reg [CELL_W+LOG_SLOTS-1:0] stack[0:SLOTS-1];
+  (* ram_style = "distributed" *) reg [CELL_W-1:0] head[0:IDS-1];
+  (* ram_style = "distributed", no_rw_check *) reg [CELL_W+LOG_SLOTS:0] cells[0:IDS+SLOTS-1];
+  (* ram_style = "distributed", no_rw_check *) reg [CELL_W+LOG_SLOTS-1:0] stack[0:SLOTS-1];
   (* ram_style = "block", no_rw_check *) reg [DATA_W+31:0] data[0:SLOTS-1];
   // Of the access that is in the slot, or was.
   (* ram_style = "distributed" *) reg phase[0:SLOTS-1];
@@ -207,10 +206,8 @@ module dmmu_track #(
   reg f_valid;
   reg [ID_W-1:0] f_id;
   reg [CELL_W-1:0] f_head;
-  // The list moves on, one to three cycles ahead.
+  // The list moves on in the cycle ahead.
   reg f_after_h;
-  reg f_after_g;
-  reg f_after_w;
   reg h_valid;
   reg [ID_W-1:0] h_id;
   reg [CELL_W-1:0] h_at;
@@ -218,20 +215,11 @@ module dmmu_track #(
   reg [ID_W-1:0] g_id;
   reg [CELL_W-1:0] g_next;
   reg g_phase;
-  reg [CELL_W-1:0] w_next;
   wire [CELL_W-1:0] h_next = h_cell[LOG_SLOTS+1+:CELL_W];
-  wire [CELL_W-1:0] f_at = f_after_h ? h_next : f_after_g ? g_next : f_after_w ? w_next : f_head;
+  wire [CELL_W-1:0] f_at = f_after_h ? h_next : f_head;
 
   always @(posedge clk) begin
     if (clear || freed) head[g_id] <= g_next;
-  end
-
-  always @(posedge clk) begin
-    if (clear || freed) head_query[g_id] <= g_next;
-  end
-
-  always @(posedge clk) begin
-    f_head <= head[free_id];
   end
 
   always @(posedge clk) begin
@@ -241,13 +229,12 @@ module dmmu_track #(
   always @(posedge clk) begin
     f_id <= free_id;
     f_after_h <= f_valid && f_id == free_id;
-    f_after_g <= h_valid && h_id == free_id;
-    f_after_w <= freed && g_id == free_id;
+    if (h_valid && h_id == free_id) f_head <= h_next;
+    else f_head <= (freed && g_id == free_id) ? g_next : head[free_id];
     h_id <= f_id;
     h_at <= f_at;
     g_id <= clear ? clear_id : h_id;
     g_next <= clear ? clear_id_cell : h_next;
-    w_next <= g_next;
     g_cell <= h_at;
     g_slot <= clear ? clear_slot : h_cell[LOG_SLOTS-1:0];
     g_phase <= !clear && h_cell[LOG_SLOTS];
@@ -271,7 +258,7 @@ module dmmu_track #(
   reg [CELL_W-1:0] q_tail;
 
   always @(posedge clk) begin
-    q_head <= head_query[query_id];
+    q_head <= head[query_id];
     q_tail <= tail[query_id];
     query_busy <= q_head != q_tail;
   end

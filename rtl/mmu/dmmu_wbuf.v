@@ -86,8 +86,9 @@ module dmmu_wbuf #(
   // -(cr_len / 8 + 1)
   reg [LOG_CHUNKS:0] taken;
 
-  wire [LOG_CHUNKS:0] spare_next = spare + taken + {{(LOG_CHUNKS - 5) {1'b0}}, back};
-  assign cr_next = !spare_next[LOG_CHUNKS];
+  // What comes back counts one cycle later.
+  wire [LOG_CHUNKS:0] spare_less = spare + taken;
+  assign cr_next = !spare_less[LOG_CHUNKS];
 
   always @(posedge clk) begin
     if (rst) begin
@@ -96,7 +97,7 @@ module dmmu_wbuf #(
       back  <= 6'd0;
     end else begin
       taken <= {{(LOG_CHUNKS - 4) {cr_accept}}, {5{cr_accept}} & ~cr_len[7:3]};
-      spare <= spare_next;
+      spare <= spare_less + {{(LOG_CHUNKS - 5) {1'b0}}, back};
       // A number that is given now is in the pool again before its room is.
       back <= {1'b0, {5{forwarded}} & c_len[7:3]} + {5'd0, forwarded} + {5'd0, give};
     end
