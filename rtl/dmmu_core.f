@@ -8,6 +8,7 @@ lib/pool.v
 lib/ram_1r1w.v
 lib/ram_banks.v
 lib/skid.v
+mmu/dmmu_attach.v
 mmu/dmmu_tlb_port.v
 mmu/dmmu_tlb.v
 mmu/dmmu_track.v

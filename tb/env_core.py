@@ -658,7 +658,7 @@ class CoreEnv:
     async def counter(self, name: str) -> int:
         """One of the device's counters."""
         self.dut.stat_addr.value = COUNTERS.index(name)
-        # A total is at most 36 cycles behind.
+        # A total is at most 40 cycles behind.
         await ClockCycles(self.dut.clk, 40)
         return int(self.dut.stat_data.value)
 

@@ -138,7 +138,7 @@ RTL = (
     RtlPlant(
         "drain-forgets-writes",
         "a completion waits for reads in flight only",
-        ((_DRAIN, "!r_marked && !w_marked;", "!r_marked && (!w_marked || PLANT);"),),
+        ((_DRAIN, "&& !w_marked && !load", "&& (!w_marked || PLANT) && !load"),),
         STALE,
         PAGES_ONLY,
     ),
@@ -158,7 +158,7 @@ RTL = (
     RtlPlant(
         "pasid-ignored",
         "the cache's tag compare leaves the PASID out",
-        ((_PORT, "word[FN_W+TAG_W+:20] == cmp_pasid", "(PLANT || word[FN_W+TAG_W+:20] == cmp_pasid)"),),
+        ((_PORT, "s2_known && owner == s2_index;", "(PLANT || (s2_known && owner == s2_index));"),),
         frozenset({"wrong-pasid", "stale-access", "wrong-frame", "no-grant"}),
     ),
     RtlPlant(

@@ -1,7 +1,8 @@
 """`make pnr`: place and route the MMU core on an ECP5-85k and say how fast it runs, against the budget.
 
-Yosys `synth_ecp5 -noiopad`, then nextpnr-ecp5 (um5g-85k, speed 8, out of context, 250 MHz asked for), one
-run a seed. Out of context the ports have no timing: Fmax is that of the paths between registers.
+Yosys `synth_ecp5 -noiopad` with TABLES = "block", then nextpnr-ecp5 (um5g-85k, speed 8, out of context,
+250 MHz asked for), one run a seed. Out of context the ports have no timing: Fmax is that of the paths
+between registers.
 """
 
 from __future__ import annotations
@@ -42,13 +43,16 @@ class Routed:
     end: str
 
 
-def netlist(top: str = "dmmu_core", files: str = "dmmu_core", rtl: Path = ROOT / "rtl") -> Path:
+def netlist(
+    top: str = "dmmu_core", parameters: Sequence[str] = ('TABLES "block"',), rtl: Path = ROOT / "rtl"
+) -> Path:
     """The core mapped to ECP5 cells; the directory with netlist.json and stat.json."""
     script = [
+        *(f"chparam -set {p} {top}" for p in parameters),
         f"synth_ecp5 -top {top} -noiopad -json {{out}}/netlist.json",
         "tee -q -o {out}/stat.json stat -json",
     ]
-    return yosys.run(f"ecp5-{top}", files, script, ["netlist.json", "stat.json"], rtl)
+    return yosys.run(f"ecp5-{top}", "dmmu_core", script, ["netlist.json", "stat.json"], rtl)
 
 
 def cells(directory: Path) -> dict[str, int]:

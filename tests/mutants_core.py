@@ -41,7 +41,7 @@ SCAN, TLB, PORT, TRACK, WBUF, WQUEUE = (
     "dmmu_wbuf.v",
     "dmmu_wqueue.v",
 )
-STATS = "dmmu_stats.v"
+ATTACH, STATS = "dmmu_attach.v", "dmmu_stats.v"
 HITS, FAULTS, INV, HOLES, LISTS, STRESS, COUNTS = (
     "cocotb_core_hits",
     "cocotb_core_faults",
@@ -105,8 +105,8 @@ MUTANTS = [
     Mutant(
         "permission_ignored",
         PORT,
-        "allows <= valid && (&pairs) && perm;",
-        "allows <= valid && (&pairs);",
+        "allows <= same && perm;",
+        "allows <= same;",
         HITS,
         "read_only_page",
         short=True,
@@ -114,17 +114,17 @@ MUTANTS = [
     Mutant(
         "pasid_ignored_in_tag",
         PORT,
-        "wire [CMP_W-1:0] read_cmp = read[FN_W+:CMP_W];",
-        "wire [CMP_W-1:0] read_cmp = {cmp_pasid, read[FN_W+:TAG_W]};",
+        "(&pairs) && s2_known && owner == s2_index;",
+        "(&pairs);",
         HITS,
         "every_pasid_bit",
         short=True,
     ),
     Mutant(
         "pasid_compared_in_12_bits",
-        PORT,
-        "wire [CMP_W-1:0] read_cmp = read[FN_W+:CMP_W];",
-        "wire [CMP_W-1:0] read_cmp = {cmp_pasid[19:12], read[FN_W+:TAG_W+12]};",
+        ATTACH,
+        "& found[2*P+:P] & found[3*P+:P] & found[4*P+:P];",
+        "& found[2*P+:P];",
         HITS,
         "every_pasid_bit",
     ),
@@ -285,9 +285,25 @@ MUTANTS = [
         "read_only_page",
     ),
     Mutant(
+        "pasid_of_a_large_page_ignored",
+        PORT,
+        "read[EW-1] && cmp_match[read_owner];",
+        "read[EW-1];",
+        HITS,
+        "every_pasid_bit",
+    ),
+    Mutant(
+        "pasid_not_attached_is_the_first",
+        PORT,
+        "&& s2_known && owner",
+        "&& owner",
+        HITS,
+        "every_pasid_bit",
+    ),
+    Mutant(
         "half_a_tag_of_a_large_page",
         PORT,
-        "halves[1] <= read_cmp[TAG_W-1:0] == cmp[TAG_W-1:0];",
+        "halves[1] <= read_tag == cmp;",
         "halves[1] <= 1'b1;",
         HITS,
         "tag_tells",
@@ -391,7 +407,7 @@ MUTANTS = [
     Mutant(
         "any_answer_matches",
         FAULT,
-        "&& f_sent && (&f_same)",
+        "&& f_live && (&f_same)",
         "",
         FAULTS,
         "unmatched",
@@ -399,7 +415,7 @@ MUTANTS = [
     Mutant(
         "answer_matches_twice",
         FAULT,
-        "if ((rl1 || rl2) && rl_id == f_id) f_closed <= f_opened;",
+        "if ((rl1 || rl2) && rl_id == f_id) f_live <= 1'b0;",
         "",
         FAULTS,
         "unmatched",

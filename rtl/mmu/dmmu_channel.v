@@ -58,10 +58,11 @@ module dmmu_channel #(
     output wire m_axvalid,
     input wire m_axready,
 
-    // caches: rows (s0), compare sides (s1), result (4K in s3, larger pages in s2)
+    // caches: rows and PASID (s0), compare sides (s1), result (4K in s3, larger pages in s2)
     output wire [LOG_SETS_4K-1:0] row_4k,
     output wire [LOG_SETS_2M-1:0] row_2m,
     output wire [LOG_SETS_1G-1:0] row_1g,
+    output wire [19:0] row_pasid,
     output wire [VA_W-13:0] cmp_vpn,
     output wire [19:0] cmp_pasid,
     output wire [VA_W-22:0] big_pn,
@@ -173,7 +174,7 @@ module dmmu_channel #(
 
   // ------------------------------------------------------------------ s0: an arrival or a replay
   reg s0_replay;
-  // The same for the rows, which lead to RAMs all over the place.
+  // Not s0_replay, for words and rows, which lead all over the place.
   reg s0_arrival;
   reg s0_retire;
   reg s0_probe;
@@ -203,12 +204,15 @@ module dmmu_channel #(
     s_axid
   };
 
+  wire [AX_W-1:0] s0_next = s0_arrival ? port_ax : s0_ax;
+
   // Rows of a replay.
   reg [LOG_SETS_4K-1:0] s0_row_4k;
   reg [LOG_SETS_2M-1:0] s0_row_2m;
   reg [LOG_SETS_1G-1:0] s0_row_1g;
   assign row_4k = s0_arrival ? s_axaddr[12+:LOG_SETS_4K] ^ s_axuser[LOG_SETS_4K-1:0] : s0_row_4k;
   assign row_2m = s0_arrival ? s_axaddr[21+:LOG_SETS_2M] ^ s_axuser[LOG_SETS_2M-1:0] : s0_row_2m;
+  assign row_pasid = s0_next[USER_L+:20];
   assign row_1g = s0_arrival ? s_axaddr[30+:LOG_SETS_1G] ^ s_axuser[LOG_SETS_1G-1:0] : s0_row_1g;
 
   // Slots are fetched ahead, counted late, so that an acceptance moves few registers.
@@ -318,7 +322,6 @@ module dmmu_channel #(
   assign big_pasid = s1_ax[USER_L+:20];
 
   // A copy for the 4K cache, inverted so that synthesis keeps it: the other one leads all over the place.
-  wire [AX_W-1:0] s0_next = s0_replay ? s0_ax : port_ax;
   reg [19+VPN_W:0] s1_not;
   assign {cmp_pasid, cmp_vpn} = ~s1_not;
 
@@ -327,7 +330,7 @@ module dmmu_channel #(
     s1_retire <= s0_replay && s0_retire;
     s1_probe <= s0_replay && s0_probe;
     s1_high <= !s0_replay && s_axaddr[63:VA_W] != {(64 - VA_W) {1'b0}};
-    s1_slot <= s0_replay ? s0_slot : slot_index;
+    s1_slot <= s0_arrival ? slot_index : s0_slot;
     s1_ax <= s0_next;
     s1_not <= ~{s0_next[USER_L+:20], s0_next[VPN_L+:VPN_W]};
     before_4k <= wr_4k;

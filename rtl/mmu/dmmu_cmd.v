@@ -60,10 +60,11 @@ module dmmu_cmd #(
     input wire kill_clear_r,
     input wire kill_clear_w,
 
-    // attach table
-    input wire [19:0] att_pasid,
-    output reg [(1<<LOG_PASIDS)-1:0] att_match,
+    // attach table: entries in use, and what is written to its copies
     output reg [(1<<LOG_PASIDS)-1:0] att_valid,
+    output wire att_wr,
+    output wire [19:0] att_wr_at,
+    output wire [5*(1<<LOG_PASIDS)-1:0] att_wr_rows,
 
     // to dmmu_drain
     output reg dq_valid,
@@ -178,8 +179,10 @@ module dmmu_cmd #(
   reg p1;
   reg p1_was;
   reg [1:0] p_shift;
+  reg shift;
   reg p2;
   reg p3;
+  reg p3_fill;
   wire p1_ends = p1 && !(rsp_valid && !rsp_ready);
   wire leave;
   reg step;
@@ -189,6 +192,8 @@ module dmmu_cmd #(
       p1 <= 1'b0;
       p1_was <= 1'b0;
       p_shift <= 2'b00;
+      shift <= 1'b0;
+      p3_fill <= 1'b0;
       p2 <= 1'b0;
       p3 <= 1'b0;
       rsp_valid <= 1'b0;
@@ -196,8 +201,10 @@ module dmmu_cmd #(
       p1 <= accept || (p1 && !p1_ends);
       p1_was <= p1;
       p_shift <= {p1_ends && d_1g, (p1_ends && d_2m) || p_shift[1]};
+      shift <= (p1_ends && (d_1g || d_2m)) || p_shift[1];
       p2 <= (p1_ends && !d_quick && !d_2m && !d_1g) || p_shift[0];
       p3 <= p2 || (p3 && !leave);
+      p3_fill <= d_fill && (p2 || (p3 && !leave));
       rsp_valid <= (accept && cmd_answer) || (rsp_valid && !rsp_ready);
     end
   end
@@ -248,7 +255,6 @@ module dmmu_cmd #(
   wire [51:0] count = more | d_count;
   wire [51:0] count_unit = {33'd0, unit[2], 8'd0, unit[1], 8'd0, unit[0]};
   wire [52:0] less = {1'b0, count} - {1'b0, count_unit};
-  wire shift = p_shift != 2'b00;
 
   always @(posedge clk) begin
     if (ready) begin
@@ -258,7 +264,7 @@ module dmmu_cmd #(
     end
     if (ready) more[VPN_W-1:0] <= {VPN_W{1'b0}};
     else if (shift) more[VPN_W-1:0] <= {more[VPN_W-10:0], 9'd0};
-    else if (p1 || step || (leave && e_fill)) more[VPN_W-1:0] <= less[VPN_W-1:0];
+    else if (p1 || step || (p3_fill && !x_wait && !run)) more[VPN_W-1:0] <= less[VPN_W-1:0];
     if (ready) more[51:VPN_W] <= {(52 - VPN_W) {1'b0}};
     else if (p1) more[51:VPN_W] <= less[51:VPN_W];
     more_none <= less[52];
@@ -293,11 +299,10 @@ module dmmu_cmd #(
     page_over <= (e_pages && va_page[VPN_W]) || (e_fill && pa_page[FN_W]);
   end
 
-  // ------------------------------------------------------------------ attach table: a row of bits for each value of a digit
+  // ------------------------------------------------------------------ attach table: its rows are changed by adding bits
   reg [4:0] wiped;
   wire wiping = !wiped[4];
   wire [P-1:0] own_match;
-  wire [P-1:0] other_match;
   reg [P-1:0] e_match;
   reg [P-1:0] pick;
   reg att_full;
@@ -305,7 +310,8 @@ module dmmu_cmd #(
   reg att_write;
   wire [P-1:0] flip = e_match | pick;
   wire [5*P-1:0] own_rows;
-  wire [5*P-1:0] other_rows;
+  assign att_wr = wiping || att_write;
+  assign att_wr_at = wiping ? {5{wiped[3:0]}} : d_pasid;
 
   genvar g;
   generate
@@ -313,18 +319,15 @@ module dmmu_cmd #(
       (* ram_style = "distributed" *) reg [P-1:0] rows[0:15];
       reg [P-1:0] row;
       assign own_rows[g*P+:P] = rows[d_pasid[g*4+:4]];
-      assign other_rows[g*P+:P] = rows[att_pasid[g*4+:4]];
+      assign att_wr_rows[g*P+:P] = row;
       always @(posedge clk) begin
         row <= wiping ? {P{1'b0}} : own_rows[g*P+:P] ^ flip;
-        if (wiping || att_write) rows[wiping ? wiped[3:0] : d_pasid[g*4+:4]] <= row;
+        if (att_wr) rows[att_wr_at[g*4+:4]] <= row;
       end
     end
-    for (g = 0; g < P; g = g + 1) begin : gen_entry
-      assign own_match[g] = own_rows[g] && own_rows[P+g] && own_rows[2*P+g] && own_rows[3*P+g] && own_rows[4*P+g];
-      assign other_match[g] = other_rows[g] && other_rows[P+g] && other_rows[2*P+g] && other_rows[3*P+g]
-          && other_rows[4*P+g];
-    end
   endgenerate
+
+  assign own_match = own_rows[0+:P] & own_rows[P+:P] & own_rows[2*P+:P] & own_rows[3*P+:P] & own_rows[4*P+:P];
 
   wire attached = e_match != {P{1'b0}};
   wire [LOG_PASIDS-1:0] e_position;
@@ -337,7 +340,6 @@ module dmmu_cmd #(
 
   always @(posedge clk) begin
     e_match <= own_match & att_valid;
-    att_match <= other_match & att_valid;
     att_full <= &att_valid;
     // The first free entry, for a PASID that has none.
     pick <= (e_attach && !attached) ? ~att_valid & (att_valid + P_ONE) : {P{1'b0}};

@@ -20,6 +20,9 @@ module dmmu_core #(
     parameter MSHRS = 32,
     parameter TRACK = 64,
     parameter PASIDS = 16,
+    // Tables of dmmu_track and dmmu_drain that are read through registers: "distributed" RAM, or "block" where its deep address
+    // nets bound the clock.
+    parameter TABLES = "distributed",
     parameter SETS_4K = 256,
     parameter WAYS_4K = 4,
     parameter SETS_2M = 32,
@@ -177,6 +180,7 @@ module dmmu_core #(
   wire [LOG_SETS_4K-1:0] r_row_4k;
   wire [LOG_SETS_2M-1:0] r_row_2m;
   wire [LOG_SETS_1G-1:0] r_row_1g;
+  wire [19:0] r_row_pasid;
   wire [VA_W-13:0] r_cmp_vpn;
   wire [19:0] r_cmp_pasid;
   wire [VA_W-22:0] r_big_pn;
@@ -216,6 +220,7 @@ module dmmu_core #(
   wire [LOG_SETS_4K-1:0] w_row_4k;
   wire [LOG_SETS_2M-1:0] w_row_2m;
   wire [LOG_SETS_1G-1:0] w_row_1g;
+  wire [19:0] w_row_pasid;
   wire [VA_W-13:0] w_cmp_vpn;
   wire [19:0] w_cmp_pasid;
   wire [VA_W-22:0] w_big_pn;
@@ -323,6 +328,11 @@ module dmmu_core #(
   wire [19:0] kill_pasid;
   wire [(1<<LOG_PASIDS)-1:0] att_match;
   wire [(1<<LOG_PASIDS)-1:0] att_valid;
+  wire [(1<<LOG_PASIDS)-1:0] r_match;
+  wire [(1<<LOG_PASIDS)-1:0] w_match;
+  wire att_wr;
+  wire [19:0] att_wr_at;
+  wire [5*(1<<LOG_PASIDS)-1:0] att_wr_rows;
   wire dq_valid;
   wire dq_wait;
   wire dq_detach;
@@ -430,6 +440,7 @@ module dmmu_core #(
       .row_4k(r_row_4k),
       .row_2m(r_row_2m),
       .row_1g(r_row_1g),
+      .row_pasid(r_row_pasid),
       .cmp_vpn(r_cmp_vpn),
       .cmp_pasid(r_cmp_pasid),
       .big_pn(r_big_pn),
@@ -494,7 +505,8 @@ module dmmu_core #(
   dmmu_track #(
       .ID_W(ID_W),
       .LOG_SLOTS(LOG_TRACK),
-      .DATA_W(ACC_W)
+      .DATA_W(ACC_W),
+      .TABLES(TABLES)
   ) track_r (
       .clk(clk),
       .rst(rst),
@@ -562,6 +574,7 @@ module dmmu_core #(
       .row_4k(w_row_4k),
       .row_2m(w_row_2m),
       .row_1g(w_row_1g),
+      .row_pasid(w_row_pasid),
       .cmp_vpn(w_cmp_vpn),
       .cmp_pasid(w_cmp_pasid),
       .big_pn(w_big_pn),
@@ -626,7 +639,8 @@ module dmmu_core #(
   dmmu_track #(
       .ID_W(ID_W),
       .LOG_SLOTS(LOG_TRACK),
-      .DATA_W(ACC_W)
+      .DATA_W(ACC_W),
+      .TABLES(TABLES)
   ) track_w (
       .clk(clk),
       .rst(rst),
@@ -721,6 +735,40 @@ module dmmu_core #(
       .s_data({s_axi_bid, s_axi_bresp})
   );
 
+  // ------------------------------------------------------------------ attach table: a copy for each who asks
+  dmmu_attach #(
+      .LOG_PASIDS(LOG_PASIDS)
+  ) attach_r (
+      .clk(clk),
+      .wr(att_wr),
+      .wr_at(att_wr_at),
+      .wr_rows(att_wr_rows),
+      .pasid(r_row_pasid),
+      .match(r_match)
+  );
+
+  dmmu_attach #(
+      .LOG_PASIDS(LOG_PASIDS)
+  ) attach_w (
+      .clk(clk),
+      .wr(att_wr),
+      .wr_at(att_wr_at),
+      .wr_rows(att_wr_rows),
+      .pasid(w_row_pasid),
+      .match(w_match)
+  );
+
+  dmmu_attach #(
+      .LOG_PASIDS(LOG_PASIDS)
+  ) attach_fault (
+      .clk(clk),
+      .wr(att_wr),
+      .wr_at(att_wr_at),
+      .wr_rows(att_wr_rows),
+      .pasid(att_pasid),
+      .match(att_match)
+  );
+
   // ------------------------------------------------------------------ caches
   dmmu_tlb #(
       .WAYS(WAYS_4K),
@@ -737,7 +785,8 @@ module dmmu_core #(
       .r_rd_en(1'b1),
       .r_rd_row(r_row_4k),
       .r_cmp_pn(r_cmp_vpn),
-      .r_cmp_pasid(r_cmp_pasid),
+      .r_cmp_pasid(r_cmp_pasid[LOG_SETS_4K-1:0]),
+      .r_cmp_match(r_match),
       .r_hit(r_hit_4k),
       .r_allowed(r_allowed_4k),
       .r_fn(r_fn_4k),
@@ -745,7 +794,8 @@ module dmmu_core #(
       .w_rd_en(1'b1),
       .w_rd_row(w_row_4k),
       .w_cmp_pn(w_cmp_vpn),
-      .w_cmp_pasid(w_cmp_pasid),
+      .w_cmp_pasid(w_cmp_pasid[LOG_SETS_4K-1:0]),
+      .w_cmp_match(w_match),
       .w_hit(w_hit_4k),
       .w_allowed(w_allowed_4k),
       .w_fn(w_fn_4k),
@@ -757,7 +807,7 @@ module dmmu_core #(
       .op_many(op_many),
       .op_lo(op_lo),
       .op_hi(op_hi),
-      .op_pasid(op_pasid),
+      .op_pasid(op_pasid[LOG_SETS_4K-1:0]),
       .op_index(op_index),
       .op_fn(op_fn),
       .op_perm(op_perm),
@@ -783,7 +833,8 @@ module dmmu_core #(
       .r_rd_en(1'b1),
       .r_rd_row(r_row_2m),
       .r_cmp_pn(r_big_pn),
-      .r_cmp_pasid(r_big_pasid),
+      .r_cmp_pasid(r_big_pasid[LOG_SETS_2M-1:0]),
+      .r_cmp_match(r_match),
       .r_hit(r_hit_2m),
       .r_allowed(r_allowed_2m),
       .r_fn(r_fn_2m),
@@ -791,7 +842,8 @@ module dmmu_core #(
       .w_rd_en(1'b1),
       .w_rd_row(w_row_2m),
       .w_cmp_pn(w_big_pn),
-      .w_cmp_pasid(w_big_pasid),
+      .w_cmp_pasid(w_big_pasid[LOG_SETS_2M-1:0]),
+      .w_cmp_match(w_match),
       .w_hit(w_hit_2m),
       .w_allowed(w_allowed_2m),
       .w_fn(w_fn_2m),
@@ -803,7 +855,7 @@ module dmmu_core #(
       .op_many(op_many),
       .op_lo(op_lo[VPN_W-1:9]),
       .op_hi(op_hi[VPN_W-1:9]),
-      .op_pasid(op_pasid),
+      .op_pasid(op_pasid[LOG_SETS_2M-1:0]),
       .op_index(op_index),
       .op_fn(op_fn[FN_W-1:9]),
       .op_perm(op_perm),
@@ -829,7 +881,8 @@ module dmmu_core #(
       .r_rd_en(1'b1),
       .r_rd_row(r_row_1g),
       .r_cmp_pn(r_big_pn[VPN_W-10:9]),
-      .r_cmp_pasid(r_big_pasid),
+      .r_cmp_pasid(r_big_pasid[LOG_SETS_1G-1:0]),
+      .r_cmp_match(r_match),
       .r_hit(r_hit_1g),
       .r_allowed(r_allowed_1g),
       .r_fn(r_fn_1g),
@@ -837,7 +890,8 @@ module dmmu_core #(
       .w_rd_en(1'b1),
       .w_rd_row(w_row_1g),
       .w_cmp_pn(w_big_pn[VPN_W-10:9]),
-      .w_cmp_pasid(w_big_pasid),
+      .w_cmp_pasid(w_big_pasid[LOG_SETS_1G-1:0]),
+      .w_cmp_match(w_match),
       .w_hit(w_hit_1g),
       .w_allowed(w_allowed_1g),
       .w_fn(w_fn_1g),
@@ -849,7 +903,7 @@ module dmmu_core #(
       .op_many(op_many),
       .op_lo(op_lo[VPN_W-1:18]),
       .op_hi(op_hi[VPN_W-1:18]),
-      .op_pasid(op_pasid),
+      .op_pasid(op_pasid[LOG_SETS_1G-1:0]),
       .op_index(op_index),
       .op_fn(op_fn[FN_W-1:18]),
       .op_perm(op_perm),
@@ -959,9 +1013,10 @@ module dmmu_core #(
       .kill_marked_w(kill_marked_w),
       .kill_clear_r(kill_clear_r),
       .kill_clear_w(kill_clear_w),
-      .att_pasid(att_pasid),
-      .att_match(att_match),
       .att_valid(att_valid),
+      .att_wr(att_wr),
+      .att_wr_at(att_wr_at),
+      .att_wr_rows(att_wr_rows),
       .dq_valid(dq_valid),
       .dq_ready(dq_ready),
       .dq_wait(dq_wait),
@@ -983,7 +1038,8 @@ module dmmu_core #(
       .VPN_W(VPN_W),
       .LOG_TRACK(LOG_TRACK),
       .LOG_QUEUE(5),
-      .DELAY(DELAY)
+      .DELAY(DELAY),
+      .TABLES(TABLES)
   ) drain (
       .clk(clk),
       .rst(rst),
@@ -1068,6 +1124,11 @@ module dmmu_core #(
   wire unused = &{
     1'b0,
     s_axi_wlast,
+    op_pasid,
+    r_cmp_pasid,
+    r_big_pasid,
+    w_cmp_pasid,
+    w_big_pasid,
     fill_row_2m,
     fill_row_1g,
     r_hit_1g,

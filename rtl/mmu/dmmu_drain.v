@@ -14,7 +14,8 @@ module dmmu_drain #(
     parameter VPN_W = 36,
     parameter LOG_TRACK = 6,
     parameter LOG_QUEUE = 5,
-    parameter DELAY = 10
+    parameter DELAY = 10,
+    parameter TABLES = "distributed"
 ) (
     input wire clk,
     input wire rst,
@@ -60,13 +61,22 @@ module dmmu_drain #(
     output wire [31:0] ev_latency
 );
 
+  initial begin
+    if (TABLES != "distributed" && TABLES != "block") begin
+      $display("dmmu_drain: TABLES must be distributed or block");
+      $finish;
+    end
+  end
+
   localparam QUEUE = 1 << LOG_QUEUE;
-  localparam Q_W = 1 + 1 + 1 + 2 + 20 + 2 * VPN_W + 8 + 16 + 16 + 8;
+  localparam Q_W = 2 + 20 + 2 * VPN_W + 8 + 16 + 16 + 8;
   localparam [LOG_QUEUE-1:0] ONE = {{(LOG_QUEUE - 1) {1'b0}}, 1'b1};
 
   // ------------------------------------------------------------------ queue
-  (* ram_style = "block", no_rw_check *) reg [Q_W-1:0] queue[0:QUEUE-1];
-  (* ram_style = "block", no_rw_check *) reg [31:0] effects[0:QUEUE-1];
+  (* ram_style = TABLES, no_rw_check *) reg [Q_W-1:0] queue[0:QUEUE-1];
+  (* ram_style = TABLES, no_rw_check *) reg [31:0] effects[0:QUEUE-1];
+  // What decides when it completes: wait, detach, reports.
+  (* ram_style = "distributed" *) reg [2:0] kinds[0:QUEUE-1];
   reg [LOG_QUEUE-1:0] wr_ptr;
   reg [LOG_QUEUE-1:0] eff_ptr;
   reg [LOG_QUEUE-1:0] rd_ptr;
@@ -84,11 +94,12 @@ module dmmu_drain #(
 
   always @(posedge clk) begin
     if (push) begin
-      queue[wr_ptr] <= {
-        dq_wait, dq_detach, dq_complete || dq_error != 8'd0, dq_scope, dq_pasid, dq_start, dq_end,
-        dq_error, dq_tag, dq_index, dq_op
-      };
+      queue[wr_ptr] <= {dq_scope, dq_pasid, dq_start, dq_end, dq_error, dq_tag, dq_index, dq_op};
     end
+  end
+
+  always @(posedge clk) begin
+    if (push) kinds[wr_ptr] <= {dq_wait, dq_detach, dq_complete || dq_error != 8'd0};
   end
 
   always @(posedge clk) begin
@@ -130,7 +141,7 @@ module dmmu_drain #(
 
   always @(posedge clk) begin
     if (load) begin
-      {h_wait, h_detach, h_reports, h_scope, h_pasid, h_start, h_end, h_error, h_tag, h_index, h_op} <= queue[rd_ptr];
+      {h_scope, h_pasid, h_start, h_end, h_error, h_tag, h_index, h_op} <= queue[rd_ptr];
     end
   end
 
@@ -138,6 +149,10 @@ module dmmu_drain #(
     if (load) begin
       h_effect <= effects[rd_ptr];
     end
+  end
+
+  always @(posedge clk) begin
+    if (load) {h_wait, h_detach, h_reports} <= kinds[rd_ptr];
   end
 
   wire over;

@@ -381,17 +381,15 @@ module dmmu_fault #(
   reg [LOG_PASIDS-1:0] d_index;
   reg [LOG_MSHRS-1:0] f_id;
   reg f_opened;
-  reg f_closed;
-  // The record of the open fault has been taken by the ring.
-  reg f_sent;
+  // The fault is open and its record has been taken by the ring.
+  reg f_live;
   reg f_strong;
   // The SEQ read equals the answer's, byte by byte.
   reg [3:0] f_same;
   reg [31:0] f_time;
   reg [WAIT_W-1:0] f_first;
-  reg [LOG_PASIDS-1:0] d_held;
   reg d_opened;
-  reg d_closed;
+  reg d_mine;
   reg [WAIT_W-1:0] d_first;
   reg [LOG_MSHRS-1:0] rl_id;
   reg rl_opened;
@@ -404,25 +402,24 @@ module dmmu_fault #(
   // An answer that has to wait keeps what was read for it, unless the answer ahead closes the fault.
   wire f_hold = rsp_valid && !rsp_ready;
 
-  wire match = rsp_taken && f_opened != f_closed && f_sent && (&f_same);
-  wire det_hit = d_check && d_opened != d_closed && d_held == d_index;
+  wire match = rsp_taken && f_live && (&f_same);
+  wire det_hit = d_check && d_mine;
   wire fire = match || det_hit;
 
   always @(posedge clk) begin
     if (f_hold) begin
-      if ((rl1 || rl2) && rl_id == f_id) f_closed <= f_opened;
+      if ((rl1 || rl2) && rl_id == f_id) f_live <= 1'b0;
     end else begin
       f_id <= f_at;
       f_opened <= opened[f_at];
-      f_closed <= closed[f_at];
       f_strong <= f_loaded[0];
-      f_sent <= f_loaded[1] == opened[f_at] && {24'd0, rsp_rd_id} < N && !(fault_valid && out_id == f_at);
+      f_live <= opened[f_at] != closed[f_at] && f_loaded[1] == opened[f_at] && {24'd0, rsp_rd_id} < N
+          && !(fault_valid && out_id == f_at);
       for (part = 0; part < 4; part = part + 1) f_same[part] <= f_seq[part*8+:8] == rsp_rd_seq[part*8+:8];
       f_first <= first[f_at];
     end
-    d_held <= index[det_id];
     d_opened <= opened[det_id];
-    d_closed <= closed[det_id];
+    d_mine <= opened[det_id] != closed[det_id] && index[det_id] == d_index;
     d_first <= first[det_id];
     if (clearing || rl1) closed[clearing ? clear_at[LOG_MSHRS-1:0] : rl_id] <= !clearing && rl_opened;
     if (det_start) d_index <= det_index;

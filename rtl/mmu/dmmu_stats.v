@@ -4,7 +4,8 @@
 `include "svm_defs.vh"
 
 // Counters. Events gather in small registers; one counter a cycle, in turn, adds what has gathered to its 64-bit total in a
-// RAM: select, collect, add, write, so a total is at most 32 cycles behind its events. A read takes one cycle. cycle and the maxima are exact.
+// RAM: select, collect, add, write, so a total is at most 32 cycles behind its events. A read takes one cycle. cycle and the
+// maxima are exact.
 // Latencies are 32-bit cycle counts; sums are 64 bits and wrap.
 // Invariant: a register never overflows between two turns of its counter. Totals are cleared by the first round after rst.
 module dmmu_stats (

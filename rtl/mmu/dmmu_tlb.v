@@ -11,7 +11,7 @@
 // op_* hold from op_start until the first cycle with neither op_start nor busy, and PASID, index and perm until W.
 // A fill is a visit of a single page, every second cycle; the next one comes when busy is low.
 // Invariant: the three copies hold the same valid tags; at most one way of a row matches a {PASID, page}. An entry belongs to
-// an attached PASID, so the copy for maintenance knows it by its index in the attach table.
+// an attached PASID and knows it by its index in the attach table.
 module dmmu_tlb #(
     parameter WAYS = 4,
     parameter LOG_SETS = 8,
@@ -28,7 +28,8 @@ module dmmu_tlb #(
     input wire r_rd_en,
     input wire [LOG_SETS-1:0] r_rd_row,
     input wire [PN_W-1:0] r_cmp_pn,
-    input wire [19:0] r_cmp_pasid,
+    input wire [LOG_SETS-1:0] r_cmp_pasid,
+    input wire [(1<<LOG_PASIDS)-1:0] r_cmp_match,
     output wire r_hit,
     output wire r_allowed,
     output wire [FN_W-1:0] r_fn,
@@ -37,7 +38,8 @@ module dmmu_tlb #(
     input wire w_rd_en,
     input wire [LOG_SETS-1:0] w_rd_row,
     input wire [PN_W-1:0] w_cmp_pn,
-    input wire [19:0] w_cmp_pasid,
+    input wire [LOG_SETS-1:0] w_cmp_pasid,
+    input wire [(1<<LOG_PASIDS)-1:0] w_cmp_match,
     output wire w_hit,
     output wire w_allowed,
     output wire [FN_W-1:0] w_fn,
@@ -51,7 +53,7 @@ module dmmu_tlb #(
     input wire op_many,
     input wire [PN_W-1:0] op_lo,
     input wire [PN_W-1:0] op_hi,
-    input wire [19:0] op_pasid,
+    input wire [LOG_SETS-1:0] op_pasid,
     input wire [LOG_PASIDS-1:0] op_index,
     input wire [FN_W-1:0] op_fn,
     input wire [1:0] op_perm,
@@ -79,7 +81,7 @@ module dmmu_tlb #(
   wire way_last;
   wire go = op_start || walks;
   wire [LOG_SETS:0] low = {1'b0, op_lo[LOG_SETS-1:0]} + {1'b0, step};
-  wire [LOG_SETS-1:0] x0_row = low[LOG_SETS-1:0] ^ op_pasid[LOG_SETS-1:0];
+  wire [LOG_SETS-1:0] x0_row = low[LOG_SETS-1:0] ^ op_pasid;
   // Rows behind the first; there one cycle after op_start.
   reg [LOG_SETS-1:0] span;
   wire row_last = op_many ? &step : op_start ? op_lo[LOG_SETS-1:0] == op_hi[LOG_SETS-1:0] : step == span;
@@ -209,12 +211,11 @@ module dmmu_tlb #(
   reg [LOG_SETS-1:0] x5_row;
   reg [TAG_W-1:0] x5_tag;
   reg [FN_W-1:0] x5_fn;
-  reg [19:0] x5_pasid;
   reg [LOG_PASIDS-1:0] x5_index;
   reg [1:0] x5_perm;
   reg [WAYS-1:0] x5_ref;
   wire [TW-1:0] x5_tag_word = {x5_fill, x5_index, x5_tag};
-  wire [1+2+20+TAG_W+FN_W-1:0] x5_word = {x5_fill, x5_perm, x5_pasid, x5_tag, x5_fn};
+  wire [1+2+LOG_PASIDS+TAG_W+FN_W-1:0] x5_word = {x5_fill, x5_perm, x5_index, x5_tag, x5_fn};
   // The way filled is marked; when all are, only that one.
   wire [WAYS-1:0] x5_old = (&(x5_ref | x5_way)) ? {WAYS{1'b0}} : x5_ref;
   wire [WAYS-1:0] x5_marks = x5_clear ? {WAYS{1'b0}} : x5_old | x5_way;
@@ -223,7 +224,6 @@ module dmmu_tlb #(
     x5_row   <= x4_row;
     x5_tag   <= x4_tag;
     x5_fn    <= x4_fn;
-    x5_pasid <= op_pasid;
     x5_index <= op_index;
     x5_perm  <= op_perm;
     x5_ref   <= x4_ref;
@@ -406,6 +406,7 @@ module dmmu_tlb #(
       .PN_W(PN_W),
       .FN_W(FN_W),
       .WRITE(0),
+      .LOG_PASIDS(LOG_PASIDS),
       .RAW(RAW)
   ) port_r (
       .clk(clk),
@@ -414,6 +415,7 @@ module dmmu_tlb #(
       .rd_row(r_rd_row),
       .cmp_pn(r_cmp_pn),
       .cmp_pasid(r_cmp_pasid),
+      .cmp_match(r_cmp_match),
       .hit(r_hit),
       .allowed(r_allowed),
       .fn(r_fn),
@@ -434,6 +436,7 @@ module dmmu_tlb #(
       .PN_W(PN_W),
       .FN_W(FN_W),
       .WRITE(1),
+      .LOG_PASIDS(LOG_PASIDS),
       .RAW(RAW)
   ) port_w (
       .clk(clk),
@@ -442,6 +445,7 @@ module dmmu_tlb #(
       .rd_row(w_rd_row),
       .cmp_pn(w_cmp_pn),
       .cmp_pasid(w_cmp_pasid),
+      .cmp_match(w_cmp_match),
       .hit(w_hit),
       .allowed(w_allowed),
       .fn(w_fn),

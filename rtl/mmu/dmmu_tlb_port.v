@@ -13,6 +13,7 @@ module dmmu_tlb_port #(
     parameter PN_W = 36,
     parameter FN_W = 36,
     parameter WRITE = 0,
+    parameter LOG_PASIDS = 4,
     parameter RAW = 1
 ) (
     input wire clk,
@@ -21,7 +22,9 @@ module dmmu_tlb_port #(
     input wire rd_en,
     input wire [LOG_SETS-1:0] rd_row,
     input wire [PN_W-1:0] cmp_pn,
-    input wire [19:0] cmp_pasid,
+    // low part of the PASID, and its entry in the attach table
+    input wire [LOG_SETS-1:0] cmp_pasid,
+    input wire [(1<<LOG_PASIDS)-1:0] cmp_match,
     output wire hit,
     output wire allowed,
     output wire [FN_W-1:0] fn,
@@ -29,7 +32,7 @@ module dmmu_tlb_port #(
 
     input wire [WAYS-1:0] wr_way,
     input wire [LOG_SETS-1:0] wr_row,
-    input wire [1+2+20+PN_W-LOG_SETS+FN_W-1:0] wr_word,
+    input wire [1+2+LOG_PASIDS+PN_W-LOG_SETS+FN_W-1:0] wr_word,
 
     input wire ref_rd_en,
     input wire [LOG_SETS-1:0] ref_rd_row,
@@ -39,12 +42,30 @@ module dmmu_tlb_port #(
 );
 
   localparam TAG_W = PN_W - LOG_SETS;
-  localparam EW = 1 + 2 + 20 + TAG_W + FN_W;
-  localparam CMP_W = 20 + TAG_W;
-  localparam PAIRS = (CMP_W + 1) / 2;
+  // An entry has the index of its PASID in the attach table.
+  localparam EW = 1 + 2 + LOG_PASIDS + TAG_W + FN_W;
+  localparam PAIRS = (TAG_W + 1) / 2;
 
   // ------------------------------------------------------------------ s1, s2: compare
-  wire [CMP_W-1:0] cmp = {cmp_pasid, cmp_pn[PN_W-1:LOG_SETS]};
+  wire [TAG_W-1:0] cmp = cmp_pn[PN_W-1:LOG_SETS];
+  wire [LOG_PASIDS-1:0] cmp_index;
+  reg s2_known;
+  reg [LOG_PASIDS-1:0] s2_index;
+
+  encode #(
+      .LOG_N(LOG_PASIDS)
+  ) position (
+      .onehot(cmp_match),
+      .index(cmp_index)
+  );
+
+  // For RAW = 1.
+  wire unused_index = &{1'b0, s2_known, s2_index};
+
+  always @(posedge clk) begin
+    s2_known <= cmp_match != {(1 << LOG_PASIDS) {1'b0}};
+    s2_index <= cmp_index;
+  end
   wire [WAYS-1:0] s3_hit;
   wire [WAYS-1:0] s3_allowed;
   wire [WAYS*FN_W-1:0] s3_fns;
@@ -54,7 +75,8 @@ module dmmu_tlb_port #(
     for (w = 0; w < WAYS; w = w + 1) begin : gen_way
       wire [EW-1:0] read;
       wire [FN_W-1:0] read_fn = read[FN_W-1:0];
-      wire [CMP_W-1:0] read_cmp = read[FN_W+:CMP_W];
+      wire [TAG_W-1:0] read_tag = read[FN_W+:TAG_W];
+      wire [LOG_PASIDS-1:0] read_owner = read[FN_W+TAG_W+:LOG_PASIDS];
       wire read_perm = read[EW-3+WRITE];
       wire unused_perm = &{1'b0, read[EW-3+:2]};
 
@@ -79,20 +101,23 @@ module dmmu_tlb_port #(
         reg [PAIRS-1:0] pairs;
         reg valid;
         reg perm;
+        reg [LOG_PASIDS-1:0] owner;
         reg [FN_W-1:0] raw_fn;
+        wire same = valid && (&pairs) && s2_known && owner == s2_index;
         reg hits;
         reg allows;
         integer p;
         assign s3_hit[w] = hits;
         assign s3_allowed[w] = allows;
         always @(posedge clk) begin
-          for (p = 0; p < CMP_W / 2; p = p + 1) pairs[p] <= read_cmp[2*p+:2] == cmp[2*p+:2];
-          if (CMP_W % 2 != 0) pairs[PAIRS-1] <= read_cmp[CMP_W-1] == cmp[CMP_W-1];
+          for (p = 0; p < TAG_W / 2; p = p + 1) pairs[p] <= read_tag[2*p+:2] == cmp[2*p+:2];
+          if (TAG_W % 2 != 0) pairs[PAIRS-1] <= read_tag[TAG_W-1] == cmp[TAG_W-1];
           valid <= read[EW-1];
           perm <= read_perm;
           raw_fn <= read_fn;
-          hits <= valid && (&pairs);
-          allows <= valid && (&pairs) && perm;
+          owner <= read_owner;
+          hits <= same;
+          allows <= same && perm;
           s3_fn <= raw_fn;
         end
       end else begin : gen_read
@@ -102,8 +127,8 @@ module dmmu_tlb_port #(
         assign s3_hit[w] = &halves;
         assign s3_allowed[w] = &halves && perm;
         always @(posedge clk) begin
-          halves[0] <= read[EW-1] && read_cmp[CMP_W-1:TAG_W] == cmp[CMP_W-1:TAG_W];
-          halves[1] <= read_cmp[TAG_W-1:0] == cmp[TAG_W-1:0];
+          halves[0] <= read[EW-1] && cmp_match[read_owner];
+          halves[1] <= read_tag == cmp;
           perm <= read_perm;
           s3_fn <= read_fn;
         end
@@ -168,7 +193,7 @@ module dmmu_tlb_port #(
   );
 
   always @(posedge clk) begin
-    s2_row <= cmp_pn[LOG_SETS-1:0] ^ cmp_pasid[LOG_SETS-1:0];
+    s2_row <= cmp_pn[LOG_SETS-1:0] ^ cmp_pasid;
     s3_row_q <= s2_row;
     s4_row <= s3_row;
     s4_way <= s3_hit;

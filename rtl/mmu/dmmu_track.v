@@ -18,7 +18,8 @@
 module dmmu_track #(
     parameter ID_W = 6,
     parameter LOG_SLOTS = 6,
-    parameter DATA_W = 58
+    parameter DATA_W = 58,
+    parameter TABLES = "distributed"
 ) (
     input wire clk,
     input wire rst,
@@ -49,6 +50,13 @@ module dmmu_track #(
     output reg marked
 );
 
+  initial begin
+    if (TABLES != "distributed" && TABLES != "block") begin
+      $display("dmmu_track: TABLES must be distributed or block");
+      $finish;
+    end
+  end
+
   localparam SLOTS = 1 << LOG_SLOTS;
   localparam IDS = 1 << ID_W;
   localparam CLEAR_W = (ID_W > LOG_SLOTS) ? ID_W : LOG_SLOTS;
@@ -56,13 +64,12 @@ module dmmu_track #(
   localparam [LOG_SLOTS:0] ONE = {{LOG_SLOTS{1'b0}}, 1'b1};
   localparam [LOG_SLOTS:0] ZERO = {(LOG_SLOTS + 1) {1'b0}};
 
-  // Written by issue: tail, cells, data, phase. By free: head, stack, done, mark_off. By the
-  // scan: mark_set. A word of the block RAMs is never wanted in the cycle that writes it: see f_at and scan_live.
+  // Written by issue: tail, data, phase. By free: head, stack, done, mark_off. By the
+  // scan: mark_set. A word of data is never wanted in the cycle that writes it: see scan_live.
   (* ram_style = "distributed" *) reg [CELL_W-1:0] tail[0:IDS-1];
   (* ram_style = "distributed" *) reg [CELL_W-1:0] head[0:IDS-1];
-  (* ram_style = "distributed", no_rw_check *) reg [CELL_W+LOG_SLOTS:0] cells[0:IDS+SLOTS-1];
-  (* ram_style = "distributed", no_rw_check *) reg [CELL_W+LOG_SLOTS-1:0] stack[0:SLOTS-1];
-  (* ram_style = "block", no_rw_check *) reg [DATA_W+31:0] data[0:SLOTS-1];
+  (* ram_style = "distributed" *) reg [CELL_W+LOG_SLOTS-1:0] stack[0:SLOTS-1];
+  (* ram_style = TABLES, no_rw_check *) reg [DATA_W+31:0] data[0:SLOTS-1];
   // Of the access that is in the slot, or was.
   (* ram_style = "distributed" *) reg phase[0:SLOTS-1];
   // Of the last access in the slot that ended.
@@ -101,11 +108,9 @@ module dmmu_track #(
   end
 
   // ------------------------------------------------------------------ free slots and cells
-  // The top of the stack is in a register, the entry below it is read a cycle ahead: pushed in this cycle, it is in old.
-  // next is level + 1, next2 is level + 2.
+  // The top of the stack is in a register, the entry below it is at next: level + 1.
   reg [LOG_SLOTS:0] level;
   reg [LOG_SLOTS:0] next;
-  reg [LOG_SLOTS:0] next2;
   reg [CELL_W-1:0] top_cell;
   reg [LOG_SLOTS-1:0] top_slot;
   // The top slot has not been used since idle: it is slot number level, as are those below it.
@@ -117,16 +122,7 @@ module dmmu_track #(
   wire [LOG_SLOTS-1:0] below_slot;
   wire take = issue_valid;
   wire give = freed;
-  reg [CELL_W+LOG_SLOTS-1:0] read;
-  reg [CELL_W+LOG_SLOTS-1:0] old;
-  reg pushed;
-  wire [LOG_SLOTS:0] read_at = (give && !take) ? level : (take && !give) ? next2 : next;
-  wire unused_read_at = read_at[LOG_SLOTS];
-  assign {below_cell, below_slot} = pushed ? old : read;
-
-  always @(posedge clk) begin
-    read <= stack[read_at[LOG_SLOTS-1:0]];
-  end
+  assign {below_cell, below_slot} = stack[next[LOG_SLOTS-1:0]];
 
   always @(posedge clk) begin
     if (clear || give) begin
@@ -135,8 +131,6 @@ module dmmu_track #(
   end
 
   always @(posedge clk) begin
-    old <= {top_cell, top_slot};
-    pushed <= give && !take;
     if (clear) begin
       // The cell of slot 0.
       top_cell <= {(ID_W >= LOG_SLOTS), {(CELL_W - 1) {1'b0}}};
@@ -154,7 +148,6 @@ module dmmu_track #(
     if (rst) begin
       level <= ZERO;
       next <= ONE;
-      next2 <= ONE + ONE;
       high <= ZERO;
       top_new <= 1'b1;
       idle <= 1'b1;
@@ -162,11 +155,9 @@ module dmmu_track #(
       if (take && !give) begin
         level <= level + ONE;
         next  <= next + ONE;
-        next2 <= next2 + ONE;
       end else if (give && !take) begin
         level <= level - ONE;
         next  <= next - ONE;
-        next2 <= next2 - ONE;
       end
       idle <= !take && (idle || (give && level == ONE));
       if (idle && !take) high <= ZERO;
@@ -198,9 +189,18 @@ module dmmu_track #(
     i_cell <= {top_cell, top_phase, top_slot};
   end
 
-  always @(posedge clk) begin
-    if (i_valid) cells[i_at] <= i_cell;
-  end
+  ram_banks #(
+      .W(CELL_W + 1 + LOG_SLOTS),
+      .LOG_DEPTH(CELL_W)
+  ) cells (
+      .clk(clk),
+      .wr_en(i_valid),
+      .wr_addr(i_at),
+      .wr_data(i_cell),
+      .rd_en(1'b1),
+      .rd_addr(f_at),
+      .rd_data(h_cell)
+  );
 
   // ------------------------------------------------------------------ free: list (f), cell (h), slot (g)
   reg f_valid;
@@ -211,7 +211,7 @@ module dmmu_track #(
   reg h_valid;
   reg [ID_W-1:0] h_id;
   reg [CELL_W-1:0] h_at;
-  reg [CELL_W+LOG_SLOTS:0] h_cell;
+  wire [CELL_W+LOG_SLOTS:0] h_cell;
   reg [ID_W-1:0] g_id;
   reg [CELL_W-1:0] g_next;
   reg g_phase;
@@ -220,10 +220,6 @@ module dmmu_track #(
 
   always @(posedge clk) begin
     if (clear || freed) head[g_id] <= g_next;
-  end
-
-  always @(posedge clk) begin
-    h_cell <= cells[f_at];
   end
 
   always @(posedge clk) begin
