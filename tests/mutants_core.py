@@ -343,8 +343,8 @@ MUTANTS = [
     Mutant(
         "error_passes_older_accesses",
         CHANNEL,
-        "u_state <= trk_query_busy ? U_HAND : U_SEND;\n          eu_valid <= trk_query_busy;",
-        "u_state <= U_SEND;\n          eu_valid <= 1'b0;",
+        "u_state <= trk_query_busy ? U_HAND : U_SEND;",
+        "u_state <= U_SEND;",
         FAULTS,
         "error_waits",
     ),

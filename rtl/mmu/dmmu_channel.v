@@ -624,7 +624,7 @@ module dmmu_channel #(
     else s5_valid <= s4_enter || (s4_leave && !s4_last) || (s4_valid && !s4_leave && (s4_miss || s4_retry || s4_waits));
   end
 
-  reg eu_valid;
+  wire eu_valid;
   reg eu_retire;
   reg [LOG_PARK-1:0] eu_slot;
   reg x_valid;
@@ -832,6 +832,7 @@ module dmmu_channel #(
 
   assign trk_query_id = u_id;
   assign er_valid = u_state == U_SEND;
+  assign eu_valid = u_state == U_HAND;
   assign er_id = u_id;
   assign er_decerr = u_decerr;
   assign er_last = u_left == 8'd0;
@@ -846,7 +847,6 @@ module dmmu_channel #(
   always @(posedge clk) begin
     if (rst) begin
       u_state <= U_IDLE;
-      eu_valid <= 1'b0;
       eu_retire <= 1'b0;
       ev_error <= 1'b0;
     end else begin
@@ -859,22 +859,17 @@ module dmmu_channel #(
         U_TELL: begin
           // Accesses of the ID are on the bus side: their responses come first.
           u_state <= trk_query_busy ? U_HAND : U_SEND;
-          eu_valid <= trk_query_busy;
           eu_retire <= 1'b0;
           ev_error <= !trk_query_busy;
         end
         U_SEND: begin
           if (er_ready && er_last) begin
             u_state <= U_HAND;
-            eu_valid <= 1'b1;
             eu_retire <= 1'b1;
           end
         end
         default: begin
-          if (eu_ready) begin
-            u_state <= U_IDLE;
-            eu_valid <= 1'b0;
-          end
+          if (eu_ready) u_state <= U_IDLE;
         end
       endcase
     end

@@ -64,10 +64,12 @@ module dmmu_track #(
   localparam [LOG_SLOTS:0] ONE = {{LOG_SLOTS{1'b0}}, 1'b1};
   localparam [LOG_SLOTS:0] ZERO = {(LOG_SLOTS + 1) {1'b0}};
 
-  // Written by issue: tail, data, phase. By free: head, stack, done, mark_off. By the
-  // scan: mark_set. A word of data is never wanted in the cycle that writes it: see scan_live.
+  // Written by issue: tail, links, holds, data, phase. By free: head, stack, done, mark_off. By the scan: mark_set. A word of
+  // links or data is never wanted in the cycle that writes it: an access is free again later, and see scan_live.
   (* ram_style = "distributed" *) reg [CELL_W-1:0] tail[0:IDS-1];
   (* ram_style = "distributed" *) reg [CELL_W-1:0] head[0:IDS-1];
+  // Of a cell: {phase, slot} of its access.
+  (* ram_style = "distributed" *) reg [LOG_SLOTS:0] holds[0:IDS+SLOTS-1];
   (* ram_style = "distributed" *) reg [CELL_W+LOG_SLOTS-1:0] stack[0:SLOTS-1];
   (* ram_style = TABLES, no_rw_check *) reg [DATA_W+31:0] data[0:SLOTS-1];
   // Of the access that is in the slot, or was.
@@ -171,12 +173,13 @@ module dmmu_track #(
   // ------------------------------------------------------------------ issue
   reg i_valid;
   reg [CELL_W-1:0] i_at;
-  reg [CELL_W+LOG_SLOTS:0] i_cell;
+  reg [CELL_W-1:0] i_next;
+  reg [LOG_SLOTS:0] i_hold;
   wire top_phase = !done[top_slot];
 
   always @(posedge clk) begin
     if (clear || issue_valid) tail[clear ? clear_id : issue_id] <= clear ? clear_id_cell : top_cell;
-    if (i_valid) phase[i_cell[LOG_SLOTS-1:0]] <= i_cell[LOG_SLOTS];
+    if (i_valid) phase[i_hold[LOG_SLOTS-1:0]] <= i_hold[LOG_SLOTS];
   end
 
   always @(posedge clk) begin
@@ -186,21 +189,13 @@ module dmmu_track #(
   always @(posedge clk) begin
     i_valid <= issue_valid;
     i_at <= tail[issue_id];
-    i_cell <= {top_cell, top_phase, top_slot};
+    i_next <= top_cell;
+    i_hold <= {top_phase, top_slot};
   end
 
-  ram_banks #(
-      .W(CELL_W + 1 + LOG_SLOTS),
-      .LOG_DEPTH(CELL_W)
-  ) cells (
-      .clk(clk),
-      .wr_en(i_valid),
-      .wr_addr(i_at),
-      .wr_data(i_cell),
-      .rd_en(1'b1),
-      .rd_addr(f_at),
-      .rd_data(h_cell)
-  );
+  always @(posedge clk) begin
+    if (i_valid) holds[i_at] <= i_hold;
+  end
 
   // ------------------------------------------------------------------ free: list (f), cell (h), slot (g)
   reg f_valid;
@@ -211,12 +206,26 @@ module dmmu_track #(
   reg h_valid;
   reg [ID_W-1:0] h_id;
   reg [CELL_W-1:0] h_at;
-  wire [CELL_W+LOG_SLOTS:0] h_cell;
+  wire [LOG_SLOTS:0] h_hold = holds[h_at];
   reg [ID_W-1:0] g_id;
   reg [CELL_W-1:0] g_next;
   reg g_phase;
-  wire [CELL_W-1:0] h_next = h_cell[LOG_SLOTS+1+:CELL_W];
+  wire [CELL_W-1:0] h_next;
   wire [CELL_W-1:0] f_at = f_after_h ? h_next : f_head;
+
+  // The cell's link is read first, then what it holds.
+  ram_banks #(
+      .W(CELL_W),
+      .LOG_DEPTH(CELL_W)
+  ) links (
+      .clk(clk),
+      .wr_en(i_valid),
+      .wr_addr(i_at),
+      .wr_data(i_next),
+      .rd_en(1'b1),
+      .rd_addr(f_at),
+      .rd_data(h_next)
+  );
 
   always @(posedge clk) begin
     if (clear || freed) head[g_id] <= g_next;
@@ -232,8 +241,8 @@ module dmmu_track #(
     g_id <= clear ? clear_id : h_id;
     g_next <= clear ? clear_id_cell : h_next;
     g_cell <= h_at;
-    g_slot <= clear ? clear_slot : h_cell[LOG_SLOTS-1:0];
-    g_phase <= !clear && h_cell[LOG_SLOTS];
+    g_slot <= clear ? clear_slot : h_hold[LOG_SLOTS-1:0];
+    g_phase <= !clear && h_hold[LOG_SLOTS];
     if (clear || freed) done[g_slot] <= g_phase;
   end
 
