@@ -174,8 +174,10 @@ module dmmu_channel #(
 
   // ------------------------------------------------------------------ s0: an arrival or a replay
   reg s0_replay;
-  // Not s0_replay, for words and rows, which lead all over the place.
+  // Not s0_replay, for the caches' rows; and s0_replay for words. Both lead all over the place, so they are registers of their
+  // own (the last one by its reset value, which nobody sees: go is low).
   reg s0_arrival;
+  reg s0_words;
   reg s0_retire;
   reg s0_probe;
   reg [LOG_PARK-1:0] s0_slot;
@@ -204,7 +206,7 @@ module dmmu_channel #(
     s_axid
   };
 
-  wire [AX_W-1:0] s0_next = s0_arrival ? port_ax : s0_ax;
+  wire [AX_W-1:0] s0_next = s0_words ? s0_ax : port_ax;
 
   // Rows of a replay.
   reg [LOG_SETS_4K-1:0] s0_row_4k;
@@ -212,7 +214,7 @@ module dmmu_channel #(
   reg [LOG_SETS_1G-1:0] s0_row_1g;
   assign row_4k = s0_arrival ? s_axaddr[12+:LOG_SETS_4K] ^ s_axuser[LOG_SETS_4K-1:0] : s0_row_4k;
   assign row_2m = s0_arrival ? s_axaddr[21+:LOG_SETS_2M] ^ s_axuser[LOG_SETS_2M-1:0] : s0_row_2m;
-  assign row_pasid = s0_next[USER_L+:20];
+  assign row_pasid = s0_arrival ? s_axuser[19:0] : s0_ax[USER_L+:20];
   assign row_1g = s0_arrival ? s_axaddr[30+:LOG_SETS_1G] ^ s_axuser[LOG_SETS_1G-1:0] : s0_row_1g;
 
   // Slots are fetched ahead, counted late, so that an acceptance moves few registers.
@@ -330,7 +332,7 @@ module dmmu_channel #(
     s1_retire <= s0_replay && s0_retire;
     s1_probe <= s0_replay && s0_probe;
     s1_high <= !s0_replay && s_axaddr[63:VA_W] != {(64 - VA_W) {1'b0}};
-    s1_slot <= s0_arrival ? slot_index : s0_slot;
+    s1_slot <= s0_words ? s0_slot : slot_index;
     s1_ax <= s0_next;
     s1_not <= ~{s0_next[USER_L+:20], s0_next[VPN_L+:VPN_W]};
     before_4k <= wr_4k;
@@ -432,7 +434,8 @@ module dmmu_channel #(
   wire [LOG_PARK:0] s4_list = {s4_enter, s4_slot};
   wire [ID_W-1:0] s1_id = s1_ax[ID_W-1:0];
   reg [LOG_PARK:0] s2_tail;
-  wire s2_under = s4_id == s2_id;
+  // s4 has the same ID.
+  reg s2_under;
   wire s2_bad = s2_fresh && (s2_high || s2_cross);
   wire s2_holds = s2_probe || (s2_fresh && (s2_tail[LOG_PARK] || (s4_enter && s2_under)));
 
@@ -445,6 +448,7 @@ module dmmu_channel #(
     s3_dirty <= s2_clash || s2_dirty || wr_big || (wr_4k && wr_row == s2_row);
     s3_slot <= s2_slot;
     s3_ax <= s2_ax;
+    s2_under <= s3_ax[ID_W-1:0] == s1_id;
     s2_tail <= (s4_lists && s4_id == s1_id) ? s4_list : id_tail[s1_id];
     s3_tail <= (s4_lists && s2_under) ? s4_list : s2_tail;
     // Accesses of the ID are parked: in the lists, or entering them (from s4 now, or from s3 in the next cycle).
@@ -712,6 +716,7 @@ module dmmu_channel #(
   // One replay in two cycles. The RAM is read ahead of the queue for an access that the fault unit names.
   wire [AX_W-1:0] r_ax;
   wire direct = e_wake && e_read && take;
+  wire s0_replays = take ? r_valid || (e_wake && e_read) : !s0_leaves;
 
   // f: a head with something to do goes into its queue, unless it went straight to s0.
   reg f_push;
@@ -788,12 +793,14 @@ module dmmu_channel #(
       r_valid <= 1'b0;
       s0_replay <= 1'b0;
       s0_arrival <= 1'b1;
+      s0_words <= 1'b1;
       gap <= 1'b0;
       turns <= 2'd0;
     end else begin
       r_valid <= r_valid ? !take : lq_valid;
-      s0_replay <= take ? r_valid || (e_wake && e_read) : !s0_leaves;
-      s0_arrival <= !(take ? r_valid || (e_wake && e_read) : !s0_leaves);
+      s0_replay <= s0_replays;
+      s0_words <= s0_replays;
+      s0_arrival <= !s0_replays;
       gap <= gap ? !s0_leaves : turns == 2'd3 && s_axvalid;
       if ((gap && s0_leaves) || accept) turns <= 2'd0;
       else if (s0_replay && go && turns != 2'd3) turns <= turns + 2'd1;

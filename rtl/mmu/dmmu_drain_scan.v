@@ -78,7 +78,8 @@ module dmmu_drain_scan #(
   reg [31:0] c_effect;
   reg [31:0] c_since;
   reg e_before;
-  reg [4:0] c_pasid;
+  // In pairs of bits.
+  reg [9:0] c_pasid;
   reg d_pasid;
   reg e_pasid;
   // start is after the translation's last page; last is not before its first page.
@@ -97,7 +98,7 @@ module dmmu_drain_scan #(
   wire [1:0] size;
   assign {stamp, of_pasid, vpn, size} = r_data | w_data;
 
-  integer digit;
+  integer pair;
 
   wire [9:0] b_after_sum = {1'b0, start[8:0]} + {1'b0, ~vpn[8:0]};
   wire [9:0] b_reach_sum = {1'b0, last[8:0]} + {1'b0, ~vpn[8:0]} + 10'd1;
@@ -133,7 +134,7 @@ module dmmu_drain_scan #(
     e_reach <= d_reach_sum[TOP_W];
     e_all <= all;
     e_whole <= whole;
-    for (digit = 0; digit < 5; digit = digit + 1) c_pasid[digit] <= of_pasid[digit*4+:4] == pasid[digit*4+:4];
+    for (pair = 0; pair < 10; pair = pair + 1) c_pasid[pair] <= of_pasid[pair*2+:2] == pasid[pair*2+:2];
     d_pasid <= &c_pasid;
     e_pasid <= d_pasid;
     // Not negative: sent on before the effect.
