@@ -591,8 +591,8 @@ MUTANTS = [
     Mutant(
         "answers_of_an_id_in_a_row_free_one_cell",
         TRACK,
-        "f_at = f_after_h ? h_next : f_head;",
-        "f_at = f_head;",
+        "f_number <= (f_valid && f_id == free_id) ? f_after :",
+        "f_number <=",
         FAULTS,
         "error_waits",
     ),

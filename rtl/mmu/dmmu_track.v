@@ -6,12 +6,11 @@
 // which of them the oldest completion waits for (marked).
 // issue_* enters an access, stamped with cycle and counted in the cycle after; free_* (a response of an ID, in t) ends the
 // oldest access of that ID: freed in t + 3, idle without it from t + 4 on, marked from t + 5 on. One of each per cycle.
-// Each ID has a list of cells that ends in an empty one: an access fills the empty cell and adds the next empty one, so
-// neither side ever reads what the other side writes but the list's cells, and no list is ever a special case. An ID that has
-// no access in flight holds one cell; cells in all: as many as IDs and slots.
-// Free slots and cells are kept on a stack, so the slots in use stay below high, the most accesses at a time since the
-// tracker was last idle.
-// A state of one bit that two sides change is the XOR of two RAM bits, one written by each side; lists and bits are set up
+// The accesses of an ID are numbered: order has the slot of each {ID, number}, tail the next number to issue, head the next
+// one to end. So neither side ever reads what the other side writes, but order.
+// Free slots are kept on a stack, so the slots in use stay below high, the most accesses at a time since the tracker was last
+// idle.
+// A state of one bit that two sides change is the XOR of two RAM bits, one written by each side; numbers and bits are set up
 // after rst, one a cycle, before ready rises.
 // Invariants: never more than 2^LOG_SLOTS accesses between issue and freed (a slot is used again from the cycle after freed
 // on); no response without an access, nor before the cycle after its issue; every slot below high has been used since rst.
@@ -34,7 +33,7 @@ module dmmu_track #(
     input wire [ID_W-1:0] free_id,
     output reg freed,
 
-    // answered two cycles later, with every issue of a cycle before query_id in it
+    // answered two cycles later, with every issue up to two cycles before query_id in it
     input wire [ID_W-1:0] query_id,
     output reg query_busy,
 
@@ -60,17 +59,16 @@ module dmmu_track #(
   localparam SLOTS = 1 << LOG_SLOTS;
   localparam IDS = 1 << ID_W;
   localparam CLEAR_W = (ID_W > LOG_SLOTS) ? ID_W : LOG_SLOTS;
-  localparam CELL_W = CLEAR_W + 1;
   localparam [LOG_SLOTS:0] ONE = {{LOG_SLOTS{1'b0}}, 1'b1};
   localparam [LOG_SLOTS:0] ZERO = {(LOG_SLOTS + 1) {1'b0}};
 
-  // Written by issue: tail, links, holds, data, phase. By free: head, stack, done, mark_off. By the scan: mark_set. A word of
-  // links or data is never wanted in the cycle that writes it: an access is free again later, and see scan_live.
-  (* ram_style = "distributed" *) reg [CELL_W-1:0] tail[0:IDS-1];
-  (* ram_style = "distributed" *) reg [CELL_W-1:0] head[0:IDS-1];
-  // Of a cell: {phase, slot} of its access.
-  (* ram_style = "distributed" *) reg [LOG_SLOTS:0] holds[0:IDS+SLOTS-1];
-  (* ram_style = "distributed" *) reg [CELL_W+LOG_SLOTS-1:0] stack[0:SLOTS-1];
+  // Written by issue: tail, order, data, phase. By free: head, stack, done, mark_off. By the scan: mark_set. A word of order or
+  // data is never wanted in the cycle that writes it: an access ends later, and see scan_live.
+  (* ram_style = "distributed" *) reg [LOG_SLOTS:0] tail[0:IDS-1];
+  (* ram_style = "distributed" *) reg [LOG_SLOTS:0] head[0:IDS-1];
+  // {phase, slot}
+  (* ram_style = "block", no_rw_check *) reg [LOG_SLOTS:0] order[0:IDS*SLOTS-1];
+  (* ram_style = "distributed" *) reg [LOG_SLOTS-1:0] stack[0:SLOTS-1];
   (* ram_style = TABLES, no_rw_check *) reg [DATA_W+31:0] data[0:SLOTS-1];
   // Of the access that is in the slot, or was.
   (* ram_style = "distributed" *) reg phase[0:SLOTS-1];
@@ -82,21 +80,9 @@ module dmmu_track #(
   // ------------------------------------------------------------------ after rst
   reg [CLEAR_W:0] clear_at;
   reg clear;
-  // Two cycles more than the largest table: head, done and the marks are cleared behind registers.
+  // Two cycles more than the largest table: all but the tables of the IDs are cleared behind registers.
   wire [ID_W-1:0] clear_id = clear_at[ID_W-1:0];
   wire [LOG_SLOTS-1:0] clear_slot = clear_at[LOG_SLOTS-1:0];
-  // Cells: the larger of the two sets first.
-  wire [CELL_W-1:0] clear_id_cell;
-  wire [CELL_W-1:0] clear_slot_cell;
-  generate
-    if (ID_W >= LOG_SLOTS) begin : gen_ids_first
-      assign clear_id_cell = {1'b0, clear_at[CLEAR_W-1:0]};
-      assign clear_slot_cell = {1'b1, {(CELL_W - 1) {1'b0}}} | {{(CELL_W - LOG_SLOTS) {1'b0}}, clear_slot};
-    end else begin : gen_slots_first
-      assign clear_id_cell = {1'b1, {(CELL_W - 1) {1'b0}}} | {{(CELL_W - ID_W) {1'b0}}, clear_id};
-      assign clear_slot_cell = {1'b0, clear_at[CLEAR_W-1:0]};
-    end
-  endgenerate
   assign ready = !clear;
 
   always @(posedge clk) begin
@@ -109,41 +95,26 @@ module dmmu_track #(
     end
   end
 
-  // ------------------------------------------------------------------ free slots and cells
+  // ------------------------------------------------------------------ free slots
   // The top of the stack is in a register, the entry below it is at next: level + 1.
   reg [LOG_SLOTS:0] level;
   reg [LOG_SLOTS:0] next;
-  reg [CELL_W-1:0] top_cell;
   reg [LOG_SLOTS-1:0] top_slot;
   // The top slot has not been used since idle: it is slot number level, as are those below it.
   reg top_new;
-  reg [CELL_W-1:0] g_cell;
   reg [LOG_SLOTS-1:0] g_slot;
   wire next_new = top_new || next == high;
-  wire [CELL_W-1:0] below_cell;
-  wire [LOG_SLOTS-1:0] below_slot;
   wire take = issue_valid;
   wire give = freed;
-  assign {below_cell, below_slot} = stack[next[LOG_SLOTS-1:0]];
 
   always @(posedge clk) begin
-    if (clear || give) begin
-      stack[clear ? clear_slot : level[LOG_SLOTS-1:0]] <= {clear ? clear_slot_cell : top_cell, top_slot};
-    end
+    if (give) stack[level[LOG_SLOTS-1:0]] <= top_slot;
   end
 
   always @(posedge clk) begin
-    if (clear) begin
-      // The cell of slot 0.
-      top_cell <= {(ID_W >= LOG_SLOTS), {(CELL_W - 1) {1'b0}}};
-    end else if (give) begin
-      top_cell <= g_cell;
-    end else if (take) begin
-      top_cell <= below_cell;
-    end
     if (idle && !take) top_slot <= {LOG_SLOTS{1'b0}};
     else if (give) top_slot <= g_slot;
-    else if (take) top_slot <= next_new ? next[LOG_SLOTS-1:0] : below_slot;
+    else if (take) top_slot <= next_new ? next[LOG_SLOTS-1:0] : stack[next[LOG_SLOTS-1:0]];
   end
 
   always @(posedge clk) begin
@@ -172,75 +143,45 @@ module dmmu_track #(
 
   // ------------------------------------------------------------------ issue
   reg i_valid;
-  reg [CELL_W-1:0] i_at;
-  reg [CELL_W-1:0] i_next;
+  reg [ID_W-1:0] i_id;
+  reg [LOG_SLOTS:0] i_number;
   reg [LOG_SLOTS:0] i_hold;
-  wire top_phase = !done[top_slot];
+  wire [LOG_SLOTS:0] i_after = i_number + ONE;
 
   always @(posedge clk) begin
-    if (clear || issue_valid) tail[clear ? clear_id : issue_id] <= clear ? clear_id_cell : top_cell;
+    i_valid <= issue_valid;
+    i_id <= issue_id;
+    i_number <= (i_valid && i_id == issue_id) ? i_after : tail[issue_id];
+    i_hold <= {!done[top_slot], top_slot};
+    if (clear || i_valid) tail[clear ? clear_id : i_id] <= clear ? ZERO : i_after;
     if (i_valid) phase[i_hold[LOG_SLOTS-1:0]] <= i_hold[LOG_SLOTS];
+  end
+
+  always @(posedge clk) begin
+    if (i_valid) order[{i_id, i_number[LOG_SLOTS-1:0]}] <= i_hold;
   end
 
   always @(posedge clk) begin
     if (issue_valid) data[top_slot] <= {cycle, issue_data};
   end
 
-  always @(posedge clk) begin
-    i_valid <= issue_valid;
-    i_at <= tail[issue_id];
-    i_next <= top_cell;
-    i_hold <= {top_phase, top_slot};
-  end
-
-  always @(posedge clk) begin
-    if (i_valid) holds[i_at] <= i_hold;
-  end
-
-  // ------------------------------------------------------------------ free: list (f), cell (h), slot (g)
+  // ------------------------------------------------------------------ free: number (f), slot (h, g)
   reg f_valid;
   reg [ID_W-1:0] f_id;
-  reg [CELL_W-1:0] f_head;
-  // The list moves on in the cycle ahead.
-  reg f_after_h;
+  reg [LOG_SLOTS:0] f_number;
+  wire [LOG_SLOTS:0] f_after = f_number + ONE;
   reg h_valid;
-  reg [ID_W-1:0] h_id;
-  reg [CELL_W-1:0] h_at;
-  wire [LOG_SLOTS:0] h_hold = holds[h_at];
-  reg [ID_W-1:0] g_id;
-  reg [CELL_W-1:0] g_next;
+  reg [LOG_SLOTS:0] h_hold;
   reg g_phase;
-  wire [CELL_W-1:0] h_next;
-  wire [CELL_W-1:0] f_at = f_after_h ? h_next : f_head;
-
-  // The cell's link is read first, then what it holds.
-  ram_banks #(
-      .W(CELL_W),
-      .LOG_DEPTH(CELL_W)
-  ) links (
-      .clk(clk),
-      .wr_en(i_valid),
-      .wr_addr(i_at),
-      .wr_data(i_next),
-      .rd_en(1'b1),
-      .rd_addr(f_at),
-      .rd_data(h_next)
-  );
 
   always @(posedge clk) begin
-    if (clear || freed) head[g_id] <= g_next;
+    h_hold <= order[{f_id, f_number[LOG_SLOTS-1:0]}];
   end
 
   always @(posedge clk) begin
     f_id <= free_id;
-    f_after_h <= f_valid && f_id == free_id;
-    if (h_valid && h_id == free_id) f_head <= h_next;
-    else f_head <= (freed && g_id == free_id) ? g_next : head[free_id];
-    h_id <= f_id;
-    h_at <= f_at;
-    g_id <= clear ? clear_id : h_id;
-    g_next <= clear ? clear_id_cell : h_next;
-    g_cell <= h_at;
+    f_number <= (f_valid && f_id == free_id) ? f_after : head[free_id];
+    if (clear || f_valid) head[clear ? clear_id : f_id] <= clear ? ZERO : f_after;
     g_slot <= clear ? clear_slot : h_hold[LOG_SLOTS-1:0];
     g_phase <= !clear && h_hold[LOG_SLOTS];
     if (clear || freed) done[g_slot] <= g_phase;
@@ -259,8 +200,8 @@ module dmmu_track #(
   end
 
   // ------------------------------------------------------------------ query
-  reg [CELL_W-1:0] q_head;
-  reg [CELL_W-1:0] q_tail;
+  reg [LOG_SLOTS:0] q_head;
+  reg [LOG_SLOTS:0] q_tail;
 
   always @(posedge clk) begin
     q_head <= head[query_id];
