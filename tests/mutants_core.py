@@ -589,7 +589,15 @@ MUTANTS = [
         "more_than_32",
     ),
     Mutant(
-        "answers_of_an_id_in_a_row_free_one_cell",
+        "issues_of_an_id_in_a_row_take_one_number",
+        TRACK,
+        "i_number <= (i_valid && i_id == issue_id) ? i_after :",
+        "i_number <=",
+        LISTS,
+        "responses_of_an_id",
+    ),
+    Mutant(
+        "answers_of_an_id_in_a_row_end_one_access",
         TRACK,
         "f_number <= (f_valid && f_id == free_id) ? f_after :",
         "f_number <=",

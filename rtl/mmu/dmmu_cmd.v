@@ -200,8 +200,9 @@ module dmmu_cmd #(
     end else begin
       p1 <= accept || (p1 && !p1_ends);
       p1_was <= p1;
-      p_shift <= {p1_ends && d_1g, (p1_ends && d_2m) || p_shift[1]};
-      shift <= (p1_ends && (d_1g || d_2m)) || p_shift[1];
+      // A fill does not wait in p1.
+      p_shift <= {p1 && d_1g, (p1 && d_2m) || p_shift[1]};
+      shift <= (p1 && (d_1g || d_2m)) || p_shift[1];
       p2 <= (p1_ends && !d_quick && !d_2m && !d_1g) || p_shift[0];
       p3 <= p2 || (p3 && !leave);
       p3_fill <= d_fill && (p2 || (p3 && !leave));
