@@ -6,7 +6,7 @@ import cocotb
 from cocotb.triggers import gather
 
 from sw_model.device_interface import Code, Size
-from tb.env_core import DECERR, OKAY, PA, PAGE, RW, VA, CoreEnv, Host, R, W, mapped
+from tb.env_core import DECERR, OKAY, PA, PAGE, PAGE_BYTES, RW, VA, CoreEnv, Host, R, W, mapped
 
 T = {"timeout_time": 400, "timeout_unit": "us"}
 
@@ -164,6 +164,36 @@ async def test_tag_tells_every_pasid_bit(dut):
         for p in others:
             env.detach(p)
         await env.sync(limit=10_000)
+    await env.end()
+
+
+@cocotb.test(**T)
+@cocotb.parametrize(size=[Size.P4K, Size.P2M, Size.P1G])
+async def test_a_pasid_that_is_not_attached_uses_nobodys_translation(dut, size):
+    """The first entry of the attach table is in use; no other is, or ever was, or one was.
+
+    A row is chosen by page XOR PASID: the page that a stranger would find there is another one.
+    """
+    env = await CoreEnv.make(dut)
+    va = 0x40_0000_0000
+    env.attach(7)
+    env.fill(7, va, 0x80_0000_0000, size=size)
+    await env.sync()
+    for i in range(2):
+        strangers = []
+        for pasid in (0, 8):
+            for page in (0, (7 ^ pasid) & 1, (7 ^ pasid) & 3, 7 ^ pasid):
+                there = va ^ page * PAGE_BYTES[size]
+                strangers += [env.read(pasid, there, id=page), env.write(pasid, there, id=page)]
+        own = [env.read(7, va, id=20), env.write(7, va, id=20)]
+        await env.finish()
+        assert all(a.resp == DECERR for a in strangers) and all(a.resp == OKAY for a in own)
+        if i == 0:
+            env.attach(8)
+            env.fill(8, va, 0xC0_0000_0000, size=size)
+            await env.sync()
+            await env.finish(env.read(8, va, id=1))
+            await env.done(env.detach(8), limit=2000)
     await env.end()
 
 

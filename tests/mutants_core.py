@@ -298,7 +298,7 @@ MUTANTS = [
         "&& s2_known && owner",
         "&& owner",
         HITS,
-        "every_pasid_bit",
+        "not_attached",
     ),
     Mutant(
         "half_a_tag_of_a_large_page",
@@ -377,8 +377,8 @@ MUTANTS = [
         CHANNEL,
         "&& bus_used < {2'b01, {(LOG_BUS - 1) {1'b0}}} &&",
         "&&",
-        INV,
-        "stalled",
+        HITS,
+        "back_pressure",
     ),
     Mutant(
         "bus_place_of_a_miss_kept",
