@@ -187,6 +187,36 @@ async def test_many_long_parked_bursts(dut):
 
 
 @cocotb.test(**T)
+@cocotb.parametrize(end=["detach", "answer"])
+async def test_a_record_is_posted_once_while_accesses_are_named(dut, end):
+    """Another PASID's access misses while the many that wait for one fault are woken or ended."""
+    env = await attached(dut, 1, 2)
+    for d in range(24):
+        page = VA + d * 16 * PAGE
+        n = len(env.faults)
+        waiting = [env.read(1, page + i * 64, id=i) for i in range(min(24, env.park - 4))]
+        await env.until(lambda n=n: len(env.faults) > n, 200)
+        await env.cycles(100)
+        cmd = env.respond(env.faults[n], Code.FAILURE) if end == "answer" else env.detach(1)
+        # A detach visits the rows of the cache first.
+        await env.cycles(4 + 2 * d + (env.sets if end == "detach" else 0))
+        other = [env.read(2, page + i * PAGE, id=40 + i) for i in range(1, 4)]
+        await env.until(lambda n=n: len(env.faults) > n + 3, 400)
+        if end == "detach":
+            await env.done(cmd, limit=3000)
+        await env.finish(*waiting)
+        await env.cycles(60)
+        records = env.faults[n + 1 :]
+        assert [rec["pasid"] for rec in records] == [2] * 3 and len({rec["va"] for rec in records}) == 3
+        for rec in records:
+            env.respond(rec, Code.FAILURE)
+        await env.finish(*other)
+        env.attach(1)
+        await env.sync()
+    await env.end()
+
+
+@cocotb.test(**T)
 async def test_identifiers_of_records_that_never_left_are_given_back_once(dut):
     """A detach forgets faults whose records still wait; each identifier is used once at a time afterwards."""
     env = await attached(dut, 1, 2)

@@ -429,6 +429,14 @@ MUTANTS = [
         "blocked_fault|strongest",
     ),
     Mutant(
+        "record_posted_without_being_taken",
+        FAULT,
+        "fault_valid <= q_valid && q_live && load;",
+        "fault_valid <= q_valid && q_live && !rl1;",
+        LISTS,
+        "posted_once",
+    ),
+    Mutant(
         "misses_not_merged",
         FAULT,
         "e_hit   <= e_hit || (k_valid && (&k_same));",

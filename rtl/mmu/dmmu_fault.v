@@ -607,8 +607,8 @@ module dmmu_fault #(
   wire [LOG_MSHRS-1:0] q_id;
   wire q_live = closed[q_id] != q_opened;
   // A fault that closes in this cycle still looks open. Those that a detach closes are skipped when their accesses have been
-  // named.
-  wire load = !fault_valid && !rl1 && (!det_busy || l_idle);
+  // named, so no record is loaded while accesses are.
+  wire load = !fault_valid && !rl1 && l_idle;
   wire [1:0] q_wants = wants[q_id];
   reg taken;
   reg skipped;
@@ -667,7 +667,7 @@ module dmmu_fault #(
       ev_coalesced <= 1'b0;
       ev_no_mshr <= 1'b0;
     end else begin
-      if (!fault_valid) fault_valid <= q_valid && q_live && !rl1;
+      if (!fault_valid) fault_valid <= q_valid && q_live && load;
       else if (fault_ready || (rl1 && rl_id == out_id)) fault_valid <= 1'b0;
       if (posts) seq <= seq + 32'd1;
       ev_fault <= posts;
